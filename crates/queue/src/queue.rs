@@ -1,0 +1,116 @@
+//! What applications hold: a handle to enqueue jobs and to look after them.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::{
+    JobId, JobRecord, NewJob, Result,
+    store::{self, Cancel, Enqueued, Options, Store, StoreUrl, Transaction},
+};
+
+/// A queue system: the store that its URL names. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    store: Arc<dyn Store>,
+    wake: Arc<Notify>,
+}
+
+impl Queue {
+    /// Connects to the store at this URL (`postgres://…`, `sqlite:FILE`, `sqlite::memory:`).
+    ///
+    /// # Errors
+    /// [`Error::Unmigrated`](crate::Error::Unmigrated) when a Postgres store lacks its tables: they are made by
+    /// `headcount migrate`, or by [`Queue::migrate`].
+    pub async fn connect(url: &str) -> Result<Self> {
+        Self::connect_with(&url.parse()?, &Options::default()).await
+    }
+
+    /// The same with options.
+    pub async fn connect_with(url: &StoreUrl, options: &Options) -> Result<Self> {
+        let store = store::open(url, options).await?;
+        store.check_version().await?;
+        Ok(Self::new(store))
+    }
+
+    /// Makes or updates the tables of the store at this URL, and connects.
+    pub async fn migrate(url: &str) -> Result<Self> {
+        let store = store::open(&url.parse()?, &Options::default()).await?;
+        store.migrate().await?;
+        Ok(Self::new(store))
+    }
+
+    /// A queue on a store that is open already.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, wake: Arc::default() }
+    }
+
+    /// The store itself, for everything that is not said here.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Enqueues a job: a [`Job`](crate::Job), or a [`NewJob`] made from one. Durable when it returns.
+    pub async fn enqueue(&self, job: impl Into<NewJob> + Send) -> Result<Enqueued> {
+        let enqueued = self.enqueue_all([job]).await?;
+        Ok(enqueued[0])
+    }
+
+    /// Enqueues many jobs in one round trip: all, or on an error none.
+    pub async fn enqueue_all<J: Into<NewJob>>(
+        &self,
+        jobs: impl IntoIterator<Item = J> + Send,
+    ) -> Result<Vec<Enqueued>> {
+        let jobs: Vec<NewJob> = jobs.into_iter().map(Into::into).collect();
+        let enqueued = self.store.enqueue(&jobs).await?;
+        self.wake.notify_waiters();
+        Ok(enqueued)
+    }
+
+    /// Enqueues a job inside the application's own transaction: it is there when that commits.
+    pub async fn enqueue_in<'c>(
+        &self,
+        tx: impl Into<Transaction<'c>> + Send,
+        job: impl Into<NewJob> + Send,
+    ) -> Result<Enqueued> {
+        let enqueued = self.store.enqueue_in(tx.into(), &[job.into()]).await?;
+        Ok(enqueued[0])
+    }
+
+    /// Enqueues many jobs inside the application's own transaction.
+    pub async fn enqueue_all_in<'c, J: Into<NewJob>>(
+        &self,
+        tx: impl Into<Transaction<'c>> + Send,
+        jobs: impl IntoIterator<Item = J> + Send,
+    ) -> Result<Vec<Enqueued>> {
+        let jobs: Vec<NewJob> = jobs.into_iter().map(Into::into).collect();
+        self.store.enqueue_in(tx.into(), &jobs).await
+    }
+
+    /// A job as it stands; none once it has completed without retention.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>> {
+        self.store.job(id).await
+    }
+
+    /// Cancels a job: at once while it waits; a running one's handler is told, and dropped after a grace.
+    pub async fn cancel(&self, id: JobId) -> Result<Cancel> {
+        self.store.cancel(id).await
+    }
+
+    /// Queues a failed or cancelled job again, with all its attempts.
+    pub async fn retry(&self, id: JobId) -> Result<()> {
+        self.store.retry(id).await?;
+        self.wake.notify_waiters();
+        Ok(())
+    }
+
+    /// Deletes a job that does not run.
+    pub async fn delete(&self, id: JobId) -> Result<()> {
+        self.store.delete(id).await
+    }
+
+    /// Notified when this process enqueued something: a worker in the same process need not wait for its poll.
+    pub fn wake(&self) -> &Notify {
+        &self.wake
+    }
+}

@@ -1,0 +1,609 @@
+//! The store's contract, in roles: who enqueues, who claims, who looks, who maintains, who administers.
+//!
+//! A store keeps each job as one row in exactly one table, and the table is its state. What is promised here is
+//! checked by [`conformance`], which every store passes.
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod faulty;
+pub mod postgres;
+pub mod sqlite;
+pub mod url;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AttemptRecord, Backoff, Binding, JobId, JobRecord, NewJob, QueueState, Result, Retention, State, WorkerRecord,
+};
+
+pub use url::StoreUrl;
+
+/// A place where jobs are kept.
+pub trait Store: Enqueue + Claim + Observe + Maintain + Admin {}
+
+impl<T: Enqueue + Claim + Observe + Maintain + Admin> Store for T {}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The most connections it uses, at least 1; the heartbeat's own is one more. Default 3.
+    pub connections: u32,
+    /// The time limit of each call. Default 10 s.
+    pub call_timeout: Duration,
+    /// What the database shows as the client's name. Default `headcount`.
+    pub application: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connections: 3, call_timeout: Duration::from_secs(10), application: "headcount".into() }
+    }
+}
+
+/// Opens the store at this address.
+///
+/// A Postgres store is not migrated: see [`Admin::migrate`] and [`Admin::check_version`]. An SQLite store is made and
+/// migrated when it is opened.
+pub async fn open(url: &StoreUrl, options: &Options) -> Result<Arc<dyn Store>> {
+    let _ = options;
+    std::future::ready(()).await;
+    match url {
+        StoreUrl::Postgres(_) => Err(crate::Error::Rejected("postgres is not built yet".into())),
+        StoreUrl::Sqlite(_) => Err(crate::Error::Rejected("sqlite is not built yet".into())),
+    }
+}
+
+/// The application's own transaction, into which jobs are enqueued: they are there when it commits, and never were when
+/// it rolls back.
+///
+/// A transaction on SQLite must have been begun with `BEGIN IMMEDIATE`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Transaction<'c> {
+    /// On Postgres.
+    Postgres(&'c mut sqlx::PgConnection),
+    /// On SQLite.
+    Sqlite(&'c mut sqlx::SqliteConnection),
+}
+
+impl<'c> From<&'c mut sqlx::PgConnection> for Transaction<'c> {
+    fn from(connection: &'c mut sqlx::PgConnection) -> Self {
+        Self::Postgres(connection)
+    }
+}
+
+impl<'c> From<&'c mut sqlx::SqliteConnection> for Transaction<'c> {
+    fn from(connection: &'c mut sqlx::SqliteConnection) -> Self {
+        Self::Sqlite(connection)
+    }
+}
+
+impl<'c> From<&'c mut sqlx::Transaction<'_, sqlx::Postgres>> for Transaction<'c> {
+    fn from(tx: &'c mut sqlx::Transaction<'_, sqlx::Postgres>) -> Self {
+        Self::Postgres(tx)
+    }
+}
+
+impl<'c> From<&'c mut sqlx::Transaction<'_, sqlx::Sqlite>> for Transaction<'c> {
+    fn from(tx: &'c mut sqlx::Transaction<'_, sqlx::Sqlite>) -> Self {
+        Self::Sqlite(tx)
+    }
+}
+
+/// What became of a job that was enqueued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Enqueued {
+    /// The job's number.
+    pub id: JobId,
+}
+
+impl Enqueued {
+    /// The answer for this job; stores make it.
+    pub const fn new(id: JobId) -> Self {
+        Self { id }
+    }
+}
+
+/// Takes jobs in.
+#[async_trait]
+pub trait Enqueue: fmt::Debug + Send + Sync {
+    /// Enqueues all of them or, on an error, none; durable when it returns. The answers stand in the order of `jobs`,
+    /// and the ids ascend in it. Refuses what [`NewJob::check_all`] refuses.
+    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>>;
+
+    /// The same inside the caller's transaction. Refuses another database's.
+    async fn enqueue_in(&self, tx: Transaction<'_>, jobs: &[NewJob]) -> Result<Vec<Enqueued>>;
+}
+
+/// The identity of a worker process: random, new at each start, positive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BootId(pub i64);
+
+impl BootId {
+    /// A new identity.
+    pub fn random() -> Self {
+        // 52 bits: a number that JSON readers of every language keep exactly.
+        Self(rand::random_range(1..1 << 52))
+    }
+}
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a claim gives for each job: only its holder settles the attempt.
+///
+/// Two tokens are the same attempt or they are not; they have no order. A worker counts its own claims, so a token
+/// never comes again, not even after a server crash that loses an asynchronously committed claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Token {
+    /// The worker.
+    pub boot: BootId,
+    /// The number of its claim, from 1.
+    pub claim: i64,
+}
+
+/// A worker that announces itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewWorker {
+    /// Its identity.
+    pub boot: BootId,
+    /// What its platform calls the instance it runs on.
+    pub instance: Option<String>,
+    /// Its host.
+    pub host: String,
+    /// Its process number.
+    pub pid: u32,
+    /// Its pool.
+    pub pool: Option<String>,
+    /// Its queues.
+    pub queues: Binding,
+    /// The kinds it can run; empty means any.
+    pub kinds: Vec<String>,
+    /// How many jobs it runs at once.
+    pub slots: u32,
+}
+
+/// Whether a worker claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// It claims.
+    Active,
+    /// It claims nothing, keeps what it runs, and may be recalled.
+    Draining,
+    /// It is being removed and cannot be recalled.
+    Leaving,
+    /// It was taken for dead: what it held is taken away, and it must register anew.
+    Dead,
+}
+
+impl WorkerState {
+    /// Its stable name, as in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Leaving => "leaving",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// Reads the name from a store.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Active, Self::Draining, Self::Leaving, Self::Dead].into_iter().find(|s| s.as_str() == name)
+    }
+}
+
+impl fmt::Display for WorkerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What one call of [`Claimer::next`] should bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Want {
+    /// The number of this claim: the worker counts them from 1 and never uses one twice. 0 claims nothing.
+    pub claim: i64,
+    /// The most jobs wanted.
+    pub jobs: u32,
+    /// The worker holds no job at all: a suspect, if one waits, is given first, and alone.
+    pub alone: bool,
+    /// Look at the whole queue, not only from where the last claim ended.
+    pub sweep: bool,
+}
+
+/// Whether the worker may claim, as the claim itself found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// It may.
+    Open,
+    /// Something held the worker's row for a moment: ask again at once. Not a sign of an empty queue.
+    Busy,
+    /// It is draining: ask again at the next poll, for it may be recalled.
+    Draining,
+    /// It is being removed.
+    Leaving,
+    /// The store does not know it, or takes it for dead: register anew.
+    Gone,
+}
+
+/// The answer to [`Claimer::next`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// The jobs, in the order in which they are to start.
+    pub jobs: Vec<ClaimedJob>,
+    /// Whether the worker could claim at all.
+    pub gate: Gate,
+    /// A suspect waits in one of the worker's queues for a process that runs nothing else.
+    pub suspects: bool,
+}
+
+/// A job in a worker's hands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaimedJob {
+    /// Its number.
+    pub id: JobId,
+    /// What settles it.
+    pub token: Token,
+    /// Its queue.
+    pub queue: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its priority.
+    pub priority: i16,
+    /// Its data: JSON text, byte for byte as enqueued.
+    pub payload: String,
+    /// Its labels (JSON text).
+    pub meta: Option<String>,
+    /// The number of this attempt, from 1.
+    pub attempt: u16,
+    /// Attempts it has in all.
+    pub max_attempts: u16,
+    /// How often it was interrupted.
+    pub interruptions: u16,
+    /// How often its process died under it. At [`MAX_DEATHS`](crate::limits::MAX_DEATHS) − 1 it is a suspect.
+    pub deaths: u16,
+    /// Its own timeout.
+    pub timeout: Option<Duration>,
+    /// Its own maximum run time.
+    pub max_run_time: Option<Duration>,
+    /// Its own backoff.
+    pub backoff: Option<Backoff>,
+    /// Its own retention.
+    pub retention: Option<Retention>,
+    /// When it was enqueued.
+    pub enqueued_at: DateTime<Utc>,
+    /// Not before this time.
+    pub run_at: DateTime<Utc>,
+    /// When it last became claimable.
+    pub ready_at: DateTime<Utc>,
+    /// When it was claimed.
+    pub started_at: DateTime<Utc>,
+}
+
+impl ClaimedJob {
+    /// Whether its process died under it so often that it may only run alone.
+    pub const fn is_suspect(&self) -> bool {
+        self.deaths + 1 >= crate::limits::MAX_DEATHS
+    }
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// The job.
+    pub id: JobId,
+    /// The attempt.
+    pub token: Token,
+    /// What becomes of the job.
+    pub verdict: Verdict,
+    /// How long it ran.
+    pub ran: Duration,
+}
+
+/// What becomes of a job whose attempt ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Completed; kept with its output for this long, or removed at once (zero).
+    Completed {
+        /// What it has to show.
+        output: Option<String>,
+        /// How long it is kept.
+        keep: Duration,
+    },
+    /// The attempt failed and is spent; scheduled again after the wait.
+    Retry {
+        /// Why.
+        error: String,
+        /// The wait.
+        after: Duration,
+    },
+    /// Failed for good.
+    Failed {
+        /// Why.
+        error: String,
+        /// How long it is kept; `None` until someone retries or deletes it.
+        keep: Option<Duration>,
+    },
+    /// Scheduled again after the wait, no attempt spent.
+    Snooze {
+        /// Why, where the user should know.
+        reason: Option<String>,
+        /// The wait.
+        after: Duration,
+    },
+    /// Back into its place in the queue, no attempt spent and no interruption counted: it had not started.
+    Return,
+    /// Back into its place in the queue, no attempt spent, an interruption counted. At
+    /// [`MAX_INTERRUPTIONS`](crate::limits::MAX_INTERRUPTIONS) it is failed as quarantined instead.
+    Interrupt {
+        /// Why.
+        reason: String,
+    },
+    /// Cancelled while it ran.
+    Cancelled {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A sign of life, with everything that the worker believes it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// The worker.
+    pub boot: BootId,
+    /// What it holds: running, buffered, and settled without an answer yet.
+    pub holds: Vec<(JobId, i64)>,
+    /// Those of them whose handler has started. Only they are counted against by a death.
+    pub started: Vec<JobId>,
+    /// Every claim up to this number has been answered or given up: what the store shows under those and `holds` does
+    /// not name was lost on the way, and is given back.
+    pub through: i64,
+}
+
+/// The answer to a [`Beat`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeatAnswer {
+    /// The worker's state. [`WorkerState::Dead`]: nothing was changed; drop all jobs and register anew.
+    pub state: WorkerState,
+    /// Jobs whose handler should be told to stop, since someone cancelled them.
+    pub cancelled: Vec<(JobId, i64)>,
+    /// Those of `holds` that this worker no longer holds: settled by now, or taken away.
+    pub lost: Vec<(JobId, i64)>,
+    /// How many jobs were given back because their claim's answer was lost.
+    pub given_back: u32,
+}
+
+/// Hands jobs to workers and takes them back.
+#[async_trait]
+pub trait Claim: fmt::Debug + Send + Sync {
+    /// Announces a worker. Returns the state it starts in.
+    async fn register(&self, worker: &NewWorker) -> Result<WorkerState>;
+
+    /// Takes a worker off the books. Refused (`false`) while it owns running jobs: they stay until settled or rescued.
+    async fn deregister(&self, boot: BootId) -> Result<bool>;
+
+    /// What claims for this worker: it remembers where the last claim ended.
+    fn claimer(&self, boot: BootId, queues: &Binding) -> Box<dyn Claimer>;
+
+    /// Says that the worker lives and what it holds; brings back its orders. Spoken every few seconds, and from a
+    /// connection of its own ([`Claim::heart`]).
+    async fn beat(&self, beat: &Beat) -> Result<BeatAnswer>;
+
+    /// A handle for the heartbeat, with a connection of its own that nothing else uses; to be called on the runtime
+    /// that will use it. A store that has only one connection returns a handle that shares it.
+    async fn heart(&self) -> Result<Arc<dyn Claim>>;
+}
+
+/// One worker's hand into the queue.
+#[async_trait]
+pub trait Claimer: fmt::Debug + Send {
+    /// Settles ended attempts and claims the next jobs: in one statement where the store can, the settling first.
+    ///
+    /// A settlement whose token no longer holds changes nothing and is no error. Settlements are durable when this
+    /// returns. After an error that [may have taken effect](crate::Error::is_unknown), settle the same again alone;
+    /// the claim's number is given up and its jobs come back by the beat.
+    async fn next(&mut self, settled: &[Settlement], want: Want) -> Result<Claimed>;
+}
+
+/// Which jobs to show or to act on; every field narrows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// In this queue.
+    pub queue: Option<String>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// In one of these states; empty means all.
+    pub states: Vec<State>,
+    /// With an id above this one: the cursor for paging.
+    pub after: Option<JobId>,
+}
+
+/// What a queue still has to do, counted without cursor, gate or skipped locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts")]
+pub struct Outstanding {
+    /// Jobs that may be claimed.
+    pub ready: bool,
+    /// Scheduled jobs that are due.
+    pub due: bool,
+    /// Scheduled jobs that are not due yet.
+    pub scheduled: bool,
+    /// Queued jobs that something holds back.
+    pub held: bool,
+    /// Jobs that run, on whatever worker.
+    pub running: bool,
+}
+
+impl Outstanding {
+    /// Nothing to do now; scheduled jobs may fall due later.
+    pub const fn is_idle(self) -> bool {
+        !(self.ready || self.due || self.held || self.running)
+    }
+
+    /// Nothing left at all.
+    pub const fn is_empty(self) -> bool {
+        self.is_idle() && !self.scheduled
+    }
+}
+
+/// Shows what is there.
+#[async_trait]
+pub trait Observe: fmt::Debug + Send + Sync {
+    /// The store's clock.
+    async fn now(&self) -> Result<DateTime<Utc>>;
+
+    /// One job.
+    async fn job(&self, id: JobId) -> Result<Option<JobRecord>>;
+
+    /// Jobs in the order of their ids.
+    async fn jobs(&self, filter: &Filter, limit: u32) -> Result<Vec<JobRecord>>;
+
+    /// A job's attempts that did not complete, in order.
+    async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>>;
+
+    /// Every queue that has ever had a job, with its lanes; costs the same at ten jobs and at ten million.
+    ///
+    /// Counts that have not been folded yet are included or not: see [`Maintain::fold`].
+    async fn queues(&self) -> Result<Vec<QueueState>>;
+
+    /// The workers, in the order of their start, dead ones included for as long as they own jobs.
+    async fn workers(&self) -> Result<Vec<WorkerRecord>>;
+
+    /// Whether these queues are empty. Exact, and dearer than [`Observe::queues`].
+    async fn outstanding(&self, queues: &Binding) -> Result<Outstanding>;
+
+    /// When the next scheduled job of these queues is due, as a time from now; zero if overdue.
+    async fn next_due(&self, queues: &Binding) -> Result<Option<Duration>>;
+}
+
+/// What a pass of [`Maintain::promote`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Promoted {
+    /// How many jobs became claimable.
+    pub jobs: u64,
+    /// When the next one falls due, from now.
+    pub next_due: Option<Duration>,
+}
+
+/// What a rescue did with a job of a dead worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rescue {
+    /// Back into its place.
+    Requeued,
+    /// Back, to be run in a process that runs nothing else: its process has died under it repeatedly.
+    Isolated,
+    /// Failed: its process died under it once more while it ran alone, or it was interrupted too often.
+    Quarantined,
+    /// Cancelled, as had been asked.
+    Cancelled,
+}
+
+/// A job taken from a dead worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Rescued {
+    /// The job.
+    pub id: JobId,
+    /// The worker.
+    pub boot: BootId,
+    /// What became of it.
+    pub rescue: Rescue,
+}
+
+/// A counter that differed from a recount: a defect of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Drift {
+    /// The queue.
+    pub queue: String,
+    /// The priority.
+    pub priority: i16,
+    /// The kind.
+    pub kind: String,
+    /// What the counters said.
+    pub counted: crate::Depth,
+    /// What is there.
+    pub actual: crate::Depth,
+}
+
+/// Keeps the store in order. Any process may do it; each duty has one doer at a time, and a second returns at once.
+#[async_trait]
+pub trait Maintain: fmt::Debug + Send + Sync {
+    /// Makes up to `limit` due jobs claimable, the earlier due first.
+    async fn promote(&self, limit: u32) -> Result<Promoted>;
+
+    /// Adds the counters' latest deltas to what [`Observe::queues`] reads. Returns how many deltas there were.
+    async fn fold(&self) -> Result<u64>;
+
+    /// Removes up to `limit` finished jobs whose retention has ended, and old bookkeeping. Returns how many jobs.
+    async fn purge(&self, limit: u32) -> Result<u64>;
+
+    /// Compares the counters with a recount, in one view of the store, and repairs them.
+    async fn audit(&self) -> Result<Vec<Drift>>;
+
+    /// Marks workers dead whose last beat is older than `window`. Waits for their claims in flight.
+    async fn mark_dead(&self, window: Duration) -> Result<Vec<BootId>>;
+
+    /// Marks these workers dead at once, on the platform's word that they are gone. Returns those that were not yet.
+    async fn bury(&self, boots: &[BootId]) -> Result<Vec<BootId>>;
+
+    /// Takes the jobs of dead workers away from them. `blame`: whether the deaths count against the jobs that had
+    /// started; not when the whole machine is known to have gone down.
+    async fn rescue_dead(&self, blame: bool) -> Result<Vec<Rescued>>;
+}
+
+/// What a cancel did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cancel {
+    /// It is cancelled.
+    Done,
+    /// It runs: its worker is told at its next beat.
+    Asked,
+}
+
+/// Changes things by hand.
+#[async_trait]
+pub trait Admin: fmt::Debug + Send + Sync {
+    /// Cancels a job that is scheduled, queued or running.
+    async fn cancel(&self, id: JobId) -> Result<Cancel>;
+
+    /// Queues a failed or cancelled job again, with no attempt spent, no interruption and no death counted.
+    async fn retry(&self, id: JobId) -> Result<()>;
+
+    /// Deletes a job in any state but running.
+    async fn delete(&self, id: JobId) -> Result<()>;
+
+    /// Pauses or resumes a queue for everyone.
+    async fn pause(&self, queue: &str, paused: bool) -> Result<()>;
+
+    /// Stops these workers from claiming; returns for each that is draining now the number of its drain. When this
+    /// has returned, no claim of theirs is in flight. `lease`: how long, unless it is renewed; `None` has no end.
+    async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>>;
+
+    /// Lets draining workers claim again. Returns those that were; leaving ones cannot be recalled.
+    async fn recall(&self, boots: &[BootId]) -> Result<Vec<BootId>>;
+
+    /// Marks a draining worker as leaving: only if this is its drain's number and it owns no running job.
+    async fn leave(&self, boot: BootId, drain: i64) -> Result<bool>;
+
+    /// Sets a leaving worker back to draining, since the platform refused to remove it.
+    async fn stay(&self, boot: BootId) -> Result<bool>;
+
+    /// Makes or updates the store's tables. Returns the version reached.
+    async fn migrate(&self) -> Result<i64>;
+
+    /// Whether this program can work with the store's tables: [`Error::Unmigrated`](crate::Error::Unmigrated) if not.
+    async fn check_version(&self) -> Result<()>;
+}

@@ -1,0 +1,1 @@
+//! A store that fails, stalls or loses replies on cue.
