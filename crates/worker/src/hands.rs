@@ -92,6 +92,7 @@ impl Hands {
         let mut inner = self.lock();
         inner.boot = Some(boot);
         inner.beaten_at = at;
+        inner.failing_since = None;
     }
 
     /// Everything of this registration is taken away: handlers are told, and nothing is held any more. No beat is sent
