@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    commands::{enqueue, jobs, migrate, queues, rescue, workers},
+    commands::{enqueue, jobs, migrate, queues, rescue, work, workers},
     env,
     exit::Exit,
 };
 
 /// Background jobs on Postgres or SQLite, with workers that follow the queue.
 #[derive(Debug, Parser)]
-#[command(name = "headcount", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "headcount", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
-    /// The store: postgres://USER@HOST/DATABASE, sqlite:FILE or sqlite::memory:. Without it HEADCOUNT_URL, else
+    /// The store: postgres://USER@HOST/DATABASE or sqlite:FILE. Without it HEADCOUNT_URL, else
     /// DATABASE_URL, else the embedded store in your data folder. A password is safer in HEADCOUNT_URL, since other
     /// users of the machine see command lines.
     // Text, and read later: the parser would print a URL that it refuses, password and all.
@@ -45,6 +45,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Enqueue(enqueue::Args),
+    Work(work::Args),
     #[command(subcommand)]
     Jobs(jobs::Jobs),
     Queues(queues::Args),
@@ -56,7 +57,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it runs until it is told to stop, and its log is what it has to show.
     pub(crate) const fn is_service(&self) -> bool {
-        false
+        matches!(self, Self::Work(_))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each verb does, one file a verb.
 
 pub(crate) mod enqueue;
+pub(crate) mod work;
 pub(crate) mod jobs;
 pub(crate) mod queues;
 pub(crate) mod workers;
@@ -61,6 +62,7 @@ impl Session {
 pub(crate) async fn run(command: Command, mut session: Session) -> Result<Exit> {
     let exit = match command {
         Command::Enqueue(args) => enqueue::run(args, &mut session).await,
+        Command::Work(args) => work::run(args, &mut session).await,
         Command::Jobs(verb) => jobs::run(verb, &mut session).await,
         Command::Queues(args) => queues::run(args, &mut session).await,
         Command::Workers(args) => workers::run(args, &mut session).await,

@@ -28,20 +28,16 @@ pub(crate) const DATABASE_URL: Variable =
     Variable { name: "DATABASE_URL", meaning: "the store's URL, where neither is given; never used by `run`" };
 /// The instance.
 pub(crate) const INSTANCE: Variable =
-    Variable { name: "HEADCOUNT_INSTANCE", meaning: "what the platform calls the instance that a worker runs on" };
+    Variable { name: "HEADCOUNT_INSTANCE", meaning: "what the platform calls the instance that it works on" };
 /// The pool.
 pub(crate) const POOL: Variable =
-    Variable { name: "HEADCOUNT_POOL", meaning: "the pool that a worker belongs to, where --pool is not given" };
+    Variable { name: "HEADCOUNT_POOL", meaning: "the pool of a worker, where --pool is not given" };
 /// Heroku's name for the dyno.
-pub(crate) const DYNO: Variable = Variable {
-    name: "DYNO",
-    meaning: "set by Heroku (worker.3): the instance, and the pool (worker), where nothing above says it",
-};
+pub(crate) const DYNO: Variable =
+    Variable { name: "DYNO", meaning: "Heroku's: instance (worker.3) and pool (worker) of a worker, if need be" };
 /// The filter of the log.
-pub(crate) const LOG: Variable = Variable {
-    name: "HEADCOUNT_LOG",
-    meaning: "what is logged, like headcount=debug,sqlx=warn; stronger than --quiet and --verbose",
-};
+pub(crate) const LOG: Variable =
+    Variable { name: "HEADCOUNT_LOG", meaning: "what is logged, instead of --quiet and --verbose: headcount=debug" };
 /// Plain output.
 pub(crate) const NO_COLOR: Variable =
     Variable { name: "NO_COLOR", meaning: "set to anything: no colour, not on a terminal either" };

@@ -128,7 +128,7 @@ mod tests {
         let args = Line::parse_from(line.split(' ')).args;
         let job = args.job(args.payload.clone());
         let expected = NewJob::new("thumb", "-5").queue("media").priority(-3).max_attempts(2);
-        assert_eq!(job, expected.delay(Duration::from_secs(300)).timeout(Duration::from_secs(30)));
+        assert_eq!(job, expected.delay(Duration::from_mins(5)).timeout(Duration::from_secs(30)));
 
         let args = Line::parse_from(["x", "thumb", "--at", "2026-01-31T10:00:00+02:00"]).args;
         let expected = NewJob::new("thumb", "null").run_at("2026-01-31T08:00:00Z".parse().unwrap());

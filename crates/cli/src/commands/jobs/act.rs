@@ -161,7 +161,7 @@ async fn act_on_each(
             failed += 1;
         }
         if session.out.is_json() || acted.result.is_some() {
-            session.out.row(&acted, |acted| describe(acted))?;
+            session.out.row(&acted, describe)?;
         }
         if let Some(error) = &acted.error {
             eprintln!("headcount: {error}");
