@@ -45,10 +45,14 @@ async fn a_private_server_keeps_what_was_committed_through_a_crash_and_goes_at_t
     let id: i32 = sqlx::query_scalar("SELECT id FROM mine").fetch_one(&mut database.connect().await).await.unwrap();
     assert_eq!(id, 7);
 
-    let url = database.url().to_owned();
+    // The first line of this file is the number of the server's process.
+    let sql = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)";
+    let pid: String = sqlx::query_scalar(sql).fetch_one(&mut database.connect().await).await.unwrap();
+    let command = || std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    assert!(command().contains("headcount-postgres"), "{}", command());
     drop(database);
     drop(server);
-    PgConnection::connect(&url).await.unwrap_err();
+    assert_eq!(command(), "");
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn a_program_may_clean_up_after_a_term() {
         ready.display()
     );
     let (tell, told) = watch::channel(None);
-    let config = ExecConfig { grace: Duration::from_secs(60), ..shell(&script) };
+    let config = ExecConfig { grace: Duration::from_mins(1), ..shell(&script) };
     let running = tokio::spawn(Exec::new(config).run(Arc::new(claimed("{}")), told));
     eventually("the program starts", || async { ready.exists().then_some(()) }).await;
     tell.send_replace(Some(Stop::Cancelled));
