@@ -15,7 +15,7 @@ use crate::{
     args::{Command, Global},
     env::Env,
     exit::Exit,
-    output::Output,
+    output::{Output, tell},
     store::{self, Choice},
 };
 
@@ -53,7 +53,7 @@ impl Session {
     /// Says something on standard error beside the result, unless it should be quiet.
     pub(crate) fn note(&self, text: &str) {
         if !self.global.quiet {
-            eprintln!("{text}");
+            tell(text);
         }
     }
 }

@@ -91,6 +91,11 @@ pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     error.is::<ReaderGone>()
 }
 
+/// Says something beside the result, on standard error. That nobody reads it is no reason to stop, as `eprintln!` would.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Text for a terminal: control characters, which could move its cursor or change its title, are shown and not sent.
 /// Line breaks and tabs stay where `multiline`.
 pub(crate) fn printable(text: &str, multiline: bool) -> String {
