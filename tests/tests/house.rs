@@ -82,11 +82,11 @@ fn crates_know_each_other_one_way_only() {
         let (_, may_know) = known.iter().find(|(known, _)| *known == manifest).expect(&name);
         // What the tests of a crate use is not compiled into it.
         let sections = text.split("\n[").filter(|section| section.starts_with("dependencies]"));
-        let knows: Vec<&str> = sections
+        let found: Vec<&str> = sections
             .flat_map(str::lines)
             .filter_map(|line| line.strip_prefix("headcount-")?.split(['.', ' ']).next())
             .collect();
-        assert_eq!(knows, *may_know, "{name}");
+        assert_eq!(found, *may_know, "{name}");
     }
 }
 
