@@ -1,5 +1,6 @@
 //! What each verb does, one file a verb.
 
+pub(crate) mod run;
 pub(crate) mod enqueue;
 pub(crate) mod work;
 pub(crate) mod jobs;
@@ -61,6 +62,7 @@ impl Session {
 /// Does what the command line asks.
 pub(crate) async fn run(command: Command, mut session: Session) -> Result<Exit> {
     let exit = match command {
+        Command::Run(args) => run::run(args, &mut session).await,
         Command::Enqueue(args) => enqueue::run(args, &mut session).await,
         Command::Work(args) => work::run(args, &mut session).await,
         Command::Jobs(verb) => jobs::run(verb, &mut session).await,

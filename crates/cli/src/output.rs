@@ -79,7 +79,7 @@ impl fmt::Display for ReaderGone {
 
 impl std::error::Error for ReaderGone {}
 
-fn reader_gone(error: io::Error) -> anyhow::Error {
+pub(crate) fn reader_gone(error: io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => ReaderGone.into(),
         _ => anyhow::Error::new(error).context("writing to standard output"),
