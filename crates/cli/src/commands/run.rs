@@ -276,11 +276,8 @@ impl Run {
             return Ok(Exit::Interrupted);
         }
         if depth.failed > 0 {
-            let filter = Filter {
-                queue: Some(self.queue_name().into()),
-                states: vec![State::Failed],
-                ..Filter::default()
-            };
+            let filter =
+                Filter { queue: Some(self.queue_name().into()), states: vec![State::Failed], ..Filter::default() };
             for job in self.queue.store().jobs(&filter, LISTED).await? {
                 if session.out.is_json() {
                     session.out.row(&job, told)?;
@@ -289,7 +286,11 @@ impl Run {
                 }
             }
             let which = format!("--url {} --queue {} --state failed", choice.url, self.queue_name());
-            eprintln!("{} of {} lines failed; all of them: headcount jobs list {which}", depth.failed, depth.failed + done);
+            eprintln!(
+                "{} of {} lines failed; all of them: headcount jobs list {which}",
+                depth.failed,
+                depth.failed + done
+            );
             eprintln!("to try them again: headcount jobs retry {which} && {resume}");
         }
         if !folder.record.input_complete {

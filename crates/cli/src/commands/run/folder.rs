@@ -96,12 +96,17 @@ impl Folder {
             _ => refused(format!("cannot read {}: {error}", file.display())),
         })?;
         let lock = lock(&path, name)?;
-        let record: Record = serde_json::from_slice(&text)
-            .map_err(|error| refused(format!("{} is not understood: {error}; is it of this version?", file.display())))?;
+        let record: Record = serde_json::from_slice(&text).map_err(|error| {
+            refused(format!("{} is not understood: {error}; is it of this version?", file.display()))
+        })?;
         let named = store.map(ToString::to_string);
         if record.store != named {
             let was = record.store.as_deref().unwrap_or("its own file");
-            let wish = if record.store.is_some() { "name it with --url or HEADCOUNT_URL" } else { "leave --url and HEADCOUNT_URL away" };
+            let wish = if record.store.is_some() {
+                "name it with --url or HEADCOUNT_URL"
+            } else {
+                "leave --url and HEADCOUNT_URL away"
+            };
             return Err(refused(format!("run {name} keeps its lines in {was}: {wish}")));
         }
         Ok(Self { path, name: name.to_owned(), record, _lock: lock })

@@ -169,7 +169,12 @@ mod tests {
 
     async fn payloads(queue: &Queue) -> Vec<String> {
         let jobs = queue.store().jobs(&Filter::default(), 10_000).await.unwrap();
-        jobs.into_iter().map(|job| { let Json(text) = job.payload; text }).collect()
+        jobs.into_iter()
+            .map(|job| {
+                let Json(text) = job.payload;
+                text
+            })
+            .collect()
     }
 
     #[tokio::test]
