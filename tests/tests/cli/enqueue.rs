@@ -28,7 +28,7 @@ async fn a_job_is_kept_as_it_was_given(place: Place) {
 }
 
 async fn each_line_is_a_job(place: Place) {
-    let lines: String = (0..2500).map(|n| format!("{{\"n\":{n}}}\r\n\n")).collect();
+    let lines = (0..2500).map(|n| format!("{{\"n\":{n}}}\r\n\n")).collect::<Vec<_>>().concat();
     let ended = place.headcount("enqueue count --lines --json").stdin(lines).start().ends_well(SOON).await;
     let ids: Vec<i64> = ended.json::<serde_json::Value>().iter().map(|row| row["id"].as_i64().unwrap()).collect();
     assert_eq!(ids.len(), 2500);

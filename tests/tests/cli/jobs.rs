@@ -77,7 +77,7 @@ async fn jobs_are_moved_by_a_filter_that_says_how_many(place: Place) {
 }
 
 async fn a_list_goes_on_where_it_ended(place: Place) {
-    let lines: String = (1..=450).map(|n| format!("{n}\n")).collect();
+    let lines = (1..=450).map(|n| format!("{n}\n")).collect::<Vec<_>>().concat();
     place.headcount("enqueue k --lines").stdin(lines).start().ends_well(SOON).await;
     let first = place.says("jobs list --limit 250").await;
     assert_eq!(first.stdout().lines().count(), 251, "one heading for all pages: {first}");
