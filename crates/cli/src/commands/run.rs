@@ -98,12 +98,14 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     let signals = Signals::listen()?;
     let runs = store::data_folder(&session.env)?.join("runs");
     let named = store::named_url(&session.global, &session.env, false)?;
+    if args.resume.is_none() {
+        look_up(&args.command, session)?;
+    }
     let mut folder = match &args.resume {
         Some(name) => Folder::open(&runs, name, named.as_ref().map(|choice| &choice.url))?,
         None => Folder::create(&runs, args.name.as_deref(), Record::new(&args.command, args.retries, named.as_ref()))?,
     };
-    let command = folder.record.command();
-    look_up(&command, session)?;
+    look_up(&folder.record.command(), session)?;
     let choice = named.unwrap_or_else(|| folder.own_store());
     let queue = store::open(&choice, &Options::default()).await?;
     session.note(&format!("run {}: store {}", folder.name(), choice.url));
@@ -343,7 +345,6 @@ impl Workers {
         // worker takes it out again before it runs a line.
         let config = LocalConfig::new(command)
             .env(env::URL.name, choice.url.expose())
-            .env_remove(env::DATABASE_URL.name)
             .stdin(ParentOrder::new(&folder.record.command(), &folder.spool()).to_line())
             .log(Log::File(folder.log()));
         let driver = Arc::new(LocalDriver::new(config));
