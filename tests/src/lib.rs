@@ -21,4 +21,4 @@ pub mod process;
 pub use eventually::eventually;
 pub use folder::Folder;
 pub use postgres::{Database, Server};
-pub use process::{Ended, Process, Program, Signal};
+pub use process::{Ended, Process, Program, Signal, headcount};

@@ -106,7 +106,7 @@ impl Program {
 /// than its test says.
 fn is_kept_from_programs(variable: &OsStr) -> bool {
     let name = variable.to_string_lossy();
-    name == "DATABASE_URL" || name == "RUST_LOG" || name.starts_with("HEADCOUNT_") || name.starts_with("PG")
+    matches!(&*name, "DATABASE_URL" | "DYNO" | "RUST_LOG") || name.starts_with("HEADCOUNT_") || name.starts_with("PG")
 }
 
 /// A program that was started. Dropping it kills it and everything it started, wherever that went.

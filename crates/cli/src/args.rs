@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    commands::{enqueue, jobs, migrate, queues, rescue, work, workers},
+    commands::{enqueue, jobs, migrate, queues, rescue, run, work, workers},
     env,
     exit::Exit,
 };
@@ -44,6 +44,7 @@ pub(crate) struct Global {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(run::Args),
     Enqueue(enqueue::Args),
     Work(work::Args),
     #[command(subcommand)]

@@ -1,5 +1,6 @@
 //! What each verb does, one file a verb.
 
+pub(crate) mod run;
 pub(crate) mod enqueue;
 pub(crate) mod work;
 pub(crate) mod jobs;
@@ -15,7 +16,7 @@ use crate::{
     args::{Command, Global},
     env::Env,
     exit::Exit,
-    output::Output,
+    output::{Output, tell},
     store::{self, Choice},
 };
 
@@ -53,7 +54,7 @@ impl Session {
     /// Says something on standard error beside the result, unless it should be quiet.
     pub(crate) fn note(&self, text: &str) {
         if !self.global.quiet {
-            eprintln!("{text}");
+            tell(text);
         }
     }
 }
@@ -61,6 +62,7 @@ impl Session {
 /// Does what the command line asks.
 pub(crate) async fn run(command: Command, mut session: Session) -> Result<Exit> {
     let exit = match command {
+        Command::Run(args) => run::run(args, &mut session).await,
         Command::Enqueue(args) => enqueue::run(args, &mut session).await,
         Command::Work(args) => work::run(args, &mut session).await,
         Command::Jobs(verb) => jobs::run(verb, &mut session).await,

@@ -6,6 +6,8 @@ use std::{error::Error as StdError, fmt, process::ExitCode};
 
 use headcount_queue::Error;
 
+use crate::output::tell;
+
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -110,7 +112,7 @@ pub(crate) fn explain(error: &anyhow::Error) -> Exit {
         text.push_str("\n  ");
         text.push_str(advice);
     }
-    eprintln!("{text}");
+    tell(&text);
     status(error)
 }
 

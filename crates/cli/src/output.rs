@@ -79,7 +79,7 @@ impl fmt::Display for ReaderGone {
 
 impl std::error::Error for ReaderGone {}
 
-fn reader_gone(error: io::Error) -> anyhow::Error {
+pub(crate) fn reader_gone(error: io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => ReaderGone.into(),
         _ => anyhow::Error::new(error).context("writing to standard output"),
@@ -89,6 +89,11 @@ fn reader_gone(error: io::Error) -> anyhow::Error {
 /// Whether an error only says that nobody reads standard output any more.
 pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     error.is::<ReaderGone>()
+}
+
+/// Says something beside the result, on standard error. That nobody reads it is no reason to stop, as `eprintln!` would.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Text for a terminal: control characters, which could move its cursor or change its title, are shown and not sent.

@@ -50,3 +50,8 @@ pub use headcount_worker::{Builder, Exit, Handler, Stopper, Worker, exec, signal
 
 /// What can go wrong with a worker.
 pub use headcount_worker::Error as WorkerError;
+
+/// The example of the README, compiled and run as this page's own is.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -16,7 +16,8 @@ pub enum Stop {
     TimedOut,
     /// The attempt was taken away, since this worker was taken for dead: nothing it does counts any more.
     TakenAway,
-    /// The worker is stopping. A job that does not end within the grace is given back.
+    /// The worker is stopping. A job that does not end within the grace is given back, and so is one whose handler
+    /// ends now with an error that another attempt may mend: neither spends the attempt.
     Stopping,
 }
 

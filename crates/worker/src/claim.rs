@@ -260,9 +260,7 @@ impl Dispatcher {
     /// Whether the worker ends, and how.
     fn is_over(&mut self, calling: bool) -> Option<Exit> {
         let patience = self.config.store_patience;
-        if self.outage.lasts().is_some_and(|lasts| lasts > patience)
-            || self.boot.is_some() && self.hands.silent_for() > patience
-        {
+        if [self.outage.lasts(), self.hands.unheard_for()].into_iter().flatten().any(|lasts| lasts > patience) {
             return Some(Exit::StoreLost);
         }
         if !(self.running.is_empty() && self.buffer.is_empty() && self.outbox.is_empty()) {

@@ -56,6 +56,8 @@ struct Inner {
     beaten: u64,
     /// When the latest beat that succeeded was sent. By it one knows for how long others may have thought us alive.
     beaten_at: Instant,
+    /// Since when beats have been failing.
+    failing_since: Option<Instant>,
 }
 
 /// A beat to be sent, with its number.
@@ -68,8 +70,15 @@ pub(crate) struct Snapshot {
 
 impl Hands {
     pub(crate) fn new() -> Self {
-        let inner =
-            Inner { boot: None, held: HashMap::new(), through: 0, taken: 0, beaten: 0, beaten_at: Instant::now() };
+        let inner = Inner {
+            boot: None,
+            held: HashMap::new(),
+            through: 0,
+            taken: 0,
+            beaten: 0,
+            beaten_at: Instant::now(),
+            failing_since: None,
+        };
         Self { inner: Mutex::new(inner), beat_wanted: Notify::new() }
     }
 
@@ -83,6 +92,7 @@ impl Hands {
         let mut inner = self.lock();
         inner.boot = Some(boot);
         inner.beaten_at = at;
+        inner.failing_since = None;
     }
 
     /// Everything of this registration is taken away: handlers are told, and nothing is held any more. No beat is sent
@@ -190,6 +200,7 @@ impl Hands {
     /// The store has heard this snapshot. `false`: the worker has registered anew since, and the answer is void.
     pub(crate) fn heard(&self, snapshot: &Snapshot, state: WorkerState) -> bool {
         let mut inner = self.lock();
+        inner.failing_since = None;
         if inner.boot != Some(snapshot.beat.boot) {
             return false;
         }
@@ -198,6 +209,17 @@ impl Hands {
             inner.beaten_at = inner.beaten_at.max(snapshot.at);
         }
         true
+    }
+
+    /// A beat failed.
+    pub(crate) fn unheard(&self) {
+        self.lock().failing_since.get_or_insert_with(Instant::now);
+    }
+
+    /// For how long beats have been failing, if they are. Not the same as silence: a process that was stopped for an
+    /// hour has been silent, and yet has no reason to think the store lost.
+    pub(crate) fn unheard_for(&self) -> Option<Duration> {
+        self.lock().failing_since.map(|since| since.elapsed())
     }
 
     /// Whether the store has heard the snapshot of this number, or a later one.

@@ -37,7 +37,6 @@ pub(crate) struct Orders {
 /// The heartbeat while it beats; it ends when this is dropped.
 pub(crate) struct Heartbeat {
     stop: CancellationToken,
-    /// Says how long the beats have been failing, if they are.
     ended: Option<thread::JoinHandle<()>>,
 }
 
@@ -150,6 +149,7 @@ impl Heart {
     fn failed(&mut self, error: &headcount_queue::Error) -> Duration {
         // The connection may be what is wrong; the next beat makes a new one.
         self.handle = None;
+        self.hands.unheard();
         self.outage.failed(error)
     }
 

@@ -67,12 +67,12 @@ pub(crate) async fn attempt(
     };
     let rules = entry.rules.for_job(&job);
     let end = run(entry, rules, &job, &stop, cancel_grace).await;
-    let cancelled = *stop.borrow() == Some(Stop::Cancelled);
+    let told = *stop.borrow();
     // A broken environment is nobody's failed attempt, whichever handler found it.
     let broken = if matches!(end, End::Returned(Err(_))) { entry.handler.broken() } else { None };
     let verdict = match &broken {
         Some(_) => Some(Verdict::Return),
-        None => verdict(&job, &rules, end, cancelled, rand::random()),
+        None => verdict(&job, &rules, end, told, rand::random()),
     };
     tell_of(&job, verdict.as_ref());
     Ended { verdict, ran: began.elapsed(), broken }
@@ -156,11 +156,13 @@ fn message(panic: &(dyn Any + Send)) -> String {
     format!("panicked: {}", text.unwrap_or("with a value that is no text"))
 }
 
-/// What becomes of a job whose attempt ended so. `cancelled`: someone has asked for it meanwhile; `draw`: a random
+/// What becomes of a job whose attempt ended so. `told`: what the handler had been told by then; `draw`: a random
 /// number in `[0, 1)`.
-fn verdict(job: &ClaimedJob, rules: &Rules, end: End, cancelled: bool, draw: f64) -> Option<Verdict> {
+fn verdict(job: &ClaimedJob, rules: &Rules, end: End, told: Option<Stop>, draw: f64) -> Option<Verdict> {
     let error = match end {
+        // Whatever it returned: another attempt has begun, or is about to.
         End::TakenAway => return None,
+        _ if told == Some(Stop::TakenAway) => return None,
         End::Returned(Ok(Outcome::Completed { output })) => {
             return Some(Verdict::Completed { output, keep: rules.retention.completed });
         }
@@ -168,7 +170,9 @@ fn verdict(job: &ClaimedJob, rules: &Rules, end: End, cancelled: bool, draw: f64
             let reason = "cancelled: its handler did not end by itself and was dropped".into();
             return Some(Verdict::Cancelled { reason });
         }
-        _ if cancelled => return Some(Verdict::Cancelled { reason: "cancelled while it ran".into() }),
+        _ if told == Some(Stop::Cancelled) => {
+            return Some(Verdict::Cancelled { reason: "cancelled while it ran".into() });
+        }
         End::Returned(Ok(Outcome::Snooze(after))) => {
             return Some(Verdict::Snooze { reason: None, after: after.min(MAX_DELAY) });
         }
@@ -176,6 +180,10 @@ fn verdict(job: &ClaimedJob, rules: &Rules, end: End, cancelled: bool, draw: f64
         End::Hung(max) => {
             let reason = format!("hung: it ran for longer than its maximum run time of {max:?}");
             return Some(Verdict::Interrupt { reason });
+        }
+        // A handler that gives up because the worker stops has done as it was told, and an interruption is free.
+        End::Returned(Err(error)) if told == Some(Stop::Stopping) && !error.is_fatal() => {
+            return Some(Verdict::Interrupt { reason: format!("its worker was stopped: {error}") });
         }
         End::Returned(Err(error)) => error,
         End::Panicked(message) => JobError::retry(message),
@@ -234,9 +242,9 @@ mod tests {
         }
     }
 
-    fn of(attempt: u16, end: End, cancelled: bool) -> Option<Verdict> {
+    fn of(attempt: u16, end: End, told: Option<Stop>) -> Option<Verdict> {
         let job = ClaimedJob { attempt, max_attempts: 2, ..sample::job(1, 1) };
-        verdict(&job, &rules(), end, cancelled, 0.5)
+        verdict(&job, &rules(), end, told, 0.5)
     }
 
     #[test]
@@ -255,17 +263,34 @@ mod tests {
             (2, End::Panicked("panicked: x".into()), failed("panicked: x")),
             (1, End::TimedOut(minute), retry("timed out after 60s", 9)),
         ] {
-            assert_eq!(of(attempt, end, false), Some(expected));
+            assert_eq!(of(attempt, end, None), Some(expected));
         }
-        assert_eq!(of(1, End::TakenAway, true), None);
+        assert_eq!(of(1, End::TakenAway, None), None);
         assert!(
-            matches!(of(2, End::Hung(minute), false), Some(Verdict::Interrupt { reason }) if reason.contains("60s"))
+            matches!(of(2, End::Hung(minute), None), Some(Verdict::Interrupt { reason }) if reason.contains("60s"))
         );
     }
 
     #[test]
+    fn a_handler_that_gives_up_when_its_worker_stops_spends_no_attempt() {
+        let told = Some(Stop::Stopping);
+        let end = |error| of(2, End::Returned(Err(error)), told);
+        assert!(matches!(end(JobError::retry("x")), Some(Verdict::Interrupt { reason }) if reason.ends_with(": x")));
+        assert!(matches!(end(JobError::fatal("x")), Some(Verdict::Failed { .. })));
+        assert!(matches!(of(2, End::Returned(Ok(Outcome::DONE)), told), Some(Verdict::Completed { .. })));
+        assert!(matches!(of(2, End::Panicked(String::new()), told), Some(Verdict::Failed { .. })));
+    }
+
+    #[test]
+    fn nothing_that_an_attempt_returns_counts_once_it_was_taken_away() {
+        for result in [Ok(Outcome::DONE), Err(JobError::fatal("x"))] {
+            assert_eq!(of(1, End::Returned(result), Some(Stop::TakenAway)), None);
+        }
+    }
+
+    #[test]
     fn a_cancelled_job_ends_as_cancelled_unless_it_completed_all_the_same() {
-        let is_cancelled = |end| matches!(of(1, end, true), Some(Verdict::Cancelled { .. }));
+        let is_cancelled = |end| matches!(of(1, end, Some(Stop::Cancelled)), Some(Verdict::Cancelled { .. }));
         assert!(is_cancelled(End::Cancelled));
         assert!(is_cancelled(End::Returned(Err(JobError::fatal("stopped")))));
         assert!(is_cancelled(End::Returned(Ok(Outcome::Snooze(Duration::ZERO)))));

@@ -17,7 +17,8 @@ use crate::common::{eventually, soon};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Act {
     Done,
-    Say(String),
+    /// Completes with an output of this length that holds a NUL.
+    Say(usize),
     Fail,
     FailUntil(u16),
     Fatal,
@@ -29,6 +30,8 @@ pub(crate) enum Act {
     Obey,
     /// Never ends by itself.
     Hang,
+    /// Works for a while.
+    Nap(Duration),
     /// Blocks its thread of the runtime.
     Block(Duration),
 }
@@ -117,7 +120,7 @@ impl Job for Sample {
         stage.note(job, Event::Started);
         let mut noted = Noted { stage: stage.clone(), job, event: Event::Dropped };
         let result = match self.act {
-            Act::Say(text) => Ok(Outcome::Completed { output: Some(text) }),
+            Act::Say(length) => Ok(Outcome::Completed { output: Some(format!("a\0{}", "x".repeat(length))) }),
             Act::Fail => Err(JobError::retry("out of luck")),
             Act::FailUntil(attempt) if cx.attempt() < attempt => Err(JobError::retry("out of luck")),
             Act::Done | Act::FailUntil(_) => Ok(Outcome::DONE),
@@ -134,6 +137,10 @@ impl Job for Sample {
                 Err(JobError::retry("told to stop"))
             }
             Act::Hang => std::future::pending().await,
+            Act::Nap(length) => {
+                tokio::time::sleep(length).await;
+                Ok(Outcome::DONE)
+            }
             Act::Block(length) => {
                 std::thread::sleep(length);
                 Ok(Outcome::DONE)

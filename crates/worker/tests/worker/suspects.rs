@@ -7,10 +7,7 @@ use headcount_queue::{
     store::{Beat, BootId, NewWorker, Want},
 };
 
-use crate::{
-    common::eventually,
-    stage::{Act, Event, Sample, Stage, add, hire, memory, until_gone, worker},
-};
+use crate::stage::{Act, Event, Sample, Stage, add, hire, memory, until_gone, worker};
 
 /// A job whose process has died under it twice.
 async fn suspect(queue: &Queue, act: Act) -> JobId {
@@ -75,30 +72,19 @@ async fn a_suspect_is_named_as_started_before_its_handler_starts() {
 #[tokio::test]
 async fn a_suspect_does_not_starve_behind_a_busy_worker() {
     let (queue, stage) = (memory().await, Stage::new());
-    let hired = hire(worker(&queue, &stage).slots(2));
-    // There is always another job waiting when one ends.
-    let feeding = {
-        let (queue, stage) = (queue.clone(), stage.clone());
-        tokio::spawn(async move {
-            loop {
-                let ended = stage.count(Event::Ended);
-                let id = add(&queue, Act::Gate).await;
-                add(&queue, Act::Gate).await;
-                stage.started(id).await;
-                stage.gate.add_permits(1);
-                stage.until("one ends", |stage| stage.count(Event::Ended) > ended).await;
-            }
-        })
-    };
-    stage.until("it is busy", |stage| stage.count(Event::Ended) > 5).await;
+    let nap = |i: u64| Sample { act: Act::Nap(Duration::from_millis(5 + i % 7)) };
+    let backlog = queue.enqueue_all((0..3000).map(nap)).await.unwrap();
+    let hired = hire(worker(&queue, &stage));
+    stage.until("it is busy", |stage| stage.count(Event::Ended) > 20).await;
     let bomb = suspect(&queue, Act::Done).await;
-    let gate = stage.gate.clone();
-    eventually("the suspect runs", || async {
-        gate.add_permits(1);
-        (stage.count_of(bomb, Event::Ended) > 0).then_some(())
-    })
-    .await;
-    feeding.abort();
+    stage.until("the suspect runs", |stage| stage.count_of(bomb, Event::Ended) == 1).await;
+    let last = backlog.last().unwrap().id;
+    assert_eq!(stage.count_of(last, Event::Started), 0, "it ran before the backlog was worked off");
+    let events = stage.events();
+    let at = |event| events.iter().position(|other| *other == (bomb, event)).unwrap();
+    assert_eq!(at(Event::Started) + 1, at(Event::Ended), "alone");
+    let before = |event| events[..at(Event::Started)].iter().filter(|(_, other)| *other == event).count();
+    assert_eq!(before(Event::Started), before(Event::Ended), "nothing ran beside it");
     hired.stopper.stop_now();
     hired.end().await;
 }

@@ -75,7 +75,9 @@ fn progress(last_enqueued: u64) -> String {
 /// An error of the store, with what is known of the bulk that it met.
 fn unsettled(error: Error, last_enqueued: u64, last: u64) -> anyhow::Error {
     let context = if error.is_unknown() {
-        format!("lines up to {last_enqueued} were enqueued; those from there to {last} were enqueued all or none: look")
+        let before =
+            if last_enqueued == 0 { String::new() } else { format!("the lines up to {last_enqueued} were enqueued; ") };
+        format!("{before}of lines {} to {last} all or none were: look which before you go on", last_enqueued + 1)
     } else {
         progress(last_enqueued)
     };
@@ -199,6 +201,20 @@ mod tests {
         assert!(bulk[0].bytes.len() <= MAX_PAYLOAD + 3);
         let error = jobs(bulk, |payload| NewJob::new("k", payload)).unwrap_err();
         assert!(error.to_string().contains("line 1 has more than"), "{error}");
+    }
+
+    #[test]
+    fn an_answer_that_was_lost_leaves_only_its_bulk_in_doubt() {
+        let lost = || Error::TimedOut(Duration::from_secs(10));
+        let text = message(&unsettled(lost(), 1000, 2000));
+        assert!(
+            text.starts_with("the lines up to 1000 were enqueued; of lines 1001 to 2000 all or none were"),
+            "{text}"
+        );
+        let error = unsettled(lost(), 0, 3);
+        assert!(error.to_string().starts_with("of lines 1 to 3 all or none were"), "{error}");
+        assert_eq!(status(&error), Exit::StoreLost);
+        assert_eq!(unsettled(Error::Rejected("no".into()), 0, 3).to_string(), "nothing was enqueued");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::Which;
 use crate::{
     commands::Session,
     exit::{Exit, usage},
+    output::tell,
 };
 
 /// Jobs are looked up this many at a time: their payloads come along, of up to 1 MiB each.
@@ -123,8 +124,9 @@ fn ask(verb: Verb, count: usize) -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(usage(format!("this would {what}: say so with --yes; nothing was changed")));
     }
-    eprint!("{what}? [y/N] ");
-    io::stderr().flush()?;
+    let mut terminal = io::stderr();
+    write!(terminal, "{what}? [y/N] ")?;
+    terminal.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -164,7 +166,7 @@ async fn act_on_each(
             session.out.row(&acted, describe)?;
         }
         if let Some(error) = &acted.error {
-            eprintln!("headcount: {error}");
+            tell(&format!("headcount: {error}"));
         }
     }
     session.out.flush()?;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Rows are fetched and printed this many at a time, so that a long list costs no more memory than a short one.
-const PAGE: u32 = 200;
+const PAGE: u32 = 100;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
