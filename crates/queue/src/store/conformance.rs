@@ -60,6 +60,8 @@
 //! A case fails by a panic that says what was expected. Nothing in the suite sleeps for a time that it guesses: it
 //! waits for conditions, with a deadline of half a minute.
 
+#![expect(clippy::similar_names, reason = "a claimer and what it claimed")]
+
 mod trial;
 mod history;
 pub mod moves;

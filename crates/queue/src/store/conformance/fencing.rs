@@ -139,9 +139,9 @@ pub async fn a_stale_settlement_does_not_hinder_the_others_of_its_call(trial: &T
     let settled = [
         end(&claimed[0], completed()),
         end(&claimed[1], completed()),
-        end(&claimed[2], retry(Duration::from_secs(60))),
+        end(&claimed[2], retry(Duration::from_mins(1))),
         end(&ClaimedJob { id: crate::JobId(i64::MAX), ..claimed[0].clone() }, completed()),
-        end(&claimed[3], snooze(Duration::from_secs(60))),
+        end(&claimed[3], snooze(Duration::from_mins(1))),
         end(&claimed[4], Verdict::Return),
     ];
     let next = worker.next(&settled, 10, false).await;
@@ -157,7 +157,7 @@ pub async fn a_settlement_whose_reply_was_lost_may_be_sent_again_alone(trial: &T
     let jobs = trial.fill("q", 4).await;
     let mut worker = trial.worker("q").await;
     let claimed = worker.take(2).await;
-    let settled = [end(&claimed[0], completed()), end(&claimed[1], retry(Duration::from_secs(60)))];
+    let settled = [end(&claimed[0], completed()), end(&claimed[1], retry(Duration::from_mins(1)))];
     // The reply to this call, with its two jobs, never arrives.
     let lost = worker.next(&settled, 2, false).await;
     assert_eq!(ids(&lost.jobs), jobs[2..]);

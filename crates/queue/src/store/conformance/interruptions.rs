@@ -115,6 +115,7 @@ pub async fn a_snooze_spends_nothing_and_says_why(trial: &Trial<'_>) {
 
 /// Attempts come oldest first, with the worker that ran each.
 pub async fn attempts_are_shown_in_order_with_their_times(trial: &Trial<'_>) {
+    use AttemptOutcome::{Died, Failed, Interrupted};
     let mut worker = trial.worker("q").await;
     let id = trial.enqueue(plain("q")).await;
     let first = worker.take_one().await;
@@ -131,7 +132,6 @@ pub async fn attempts_are_shown_in_order_with_their_times(trial: &Trial<'_>) {
 
     let attempts = trial.store.attempts(id).await.unwrap();
     let shown: Vec<_> = attempts.iter().map(|a| (a.attempt, a.outcome)).collect();
-    use AttemptOutcome::{Died, Failed, Interrupted};
     assert_eq!(shown, [(1, Interrupted), (1, Failed), (2, Died), (2, Failed)]);
     for (attempt, claimed) in attempts.iter().zip([first, second, third, fourth]) {
         assert_eq!(attempt.started_at, claimed.started_at);

@@ -123,21 +123,33 @@ impl Staged {
     }
 }
 
-/// What an operation that goes through makes of the job: a state, or nothing (deleted, completed and not kept).
-fn legal(from: State, operation: &Operation) -> Option<Option<State>> {
-    let may = |to: State, by: &str| State::MOVES.iter().any(|m| *m == (Some(from), to, by)).then_some(Some(to));
+/// What an operation makes of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Legal {
+    /// It is moved.
+    To(State),
+    /// It goes: deleted, or completed and not kept.
+    Gone,
+    /// It stays as it is.
+    Refused,
+}
+
+/// What the table allows.
+fn legal(from: State, operation: &Operation) -> Legal {
+    let may = |to: State, by: &'static str| {
+        if State::MOVES.contains(&(Some(from), to, by)) { Legal::To(to) } else { Legal::Refused }
+    };
     match operation {
         Operation::Claim => may(State::Running, "claim"),
-        Operation::Promote => None, // Nothing here is due.
-        Operation::Cancel if from == State::Running => Some(Some(State::Running)), // Asked; its worker cancels it.
+        // It is only asked for: its worker cancels it.
+        Operation::Cancel if from == State::Running => Legal::To(State::Running),
         Operation::Cancel => may(State::Cancelled, "cancel"),
         Operation::Retry => may(State::Queued, "retry by hand"),
-        Operation::Delete => (from != State::Running).then_some(None),
-        Operation::Settle(_, to) => {
-            let moved = to.unwrap_or(State::Completed);
-            (from == State::Running && from.may_become(moved)).then_some(*to)
-        }
-        Operation::SettleBy(..) => None,
+        Operation::Delete if from != State::Running => Legal::Gone,
+        Operation::Settle(_, Some(to)) if from == State::Running && from.may_become(*to) => Legal::To(*to),
+        Operation::Settle(_, None) if from == State::Running && from.may_become(State::Completed) => Legal::Gone,
+        // Nothing here is due.
+        Operation::Promote | Operation::Delete | Operation::Settle(..) | Operation::SettleBy(..) => Legal::Refused,
     }
 }
 
@@ -155,36 +167,9 @@ fn operations() -> Vec<Operation> {
 /// Tries every operation on a job at each of the stages, and compares with the table.
 async fn check(trial: &Trial<'_>, from: State, stages: &[Stage]) {
     let mut reached = BTreeSet::new();
-    for (s, &stage) in stages.iter().enumerate() {
-        for (o, operation) in operations().into_iter().enumerate() {
-            let what = format!("{operation:?} on a job that is {stage:?}");
-            let queue = format!("q{s}.{o}");
-            let mut staged = Staged::set(trial, stage, &queue).await;
-            let before = trial.job(staged.id).await;
-            assert_eq!(before.state, from, "the stage {stage:?}");
-            let attempts = trial.store.attempts(staged.id).await.unwrap();
-
-            let refused = perform(trial, &mut staged, &operation).await;
-
-            let after = trial.find(staged.id).await;
-            match legal(from, &operation) {
-                Some(to) => {
-                    assert!(refused.is_none(), "{what}: refused by {refused:?}");
-                    assert_eq!(after.map(|job| job.state), to, "{what}");
-                    reached.extend(to.or(matches!(operation, Operation::Settle(..)).then_some(State::Completed)));
-                }
-                None => {
-                    assert_eq!(after.as_ref(), Some(&before), "{what}: changed the job");
-                    assert_eq!(trial.store.attempts(staged.id).await.unwrap(), attempts, "{what}: its attempts");
-                    match (&operation, refused) {
-                        (Operation::Cancel | Operation::Retry | Operation::Delete, refused) => assert!(
-                            matches!(refused, Some(Error::WrongState { id, state, .. }) if (id, state) == (staged.id, from)),
-                            "{what}: an error names the job and its state"
-                        ),
-                        (_, refused) => assert!(refused.is_none(), "{what}: {refused:?}"),
-                    }
-                }
-            }
+    for &stage in stages {
+        for operation in operations() {
+            reached.extend(attempt(trial, from, stage, &operation).await);
         }
     }
     // A promotion that is due needs time to pass, so it is a stage instead of an operation.
@@ -200,6 +185,43 @@ async fn check(trial: &Trial<'_>, from: State, stages: &[Stage]) {
 
     fold(&*trial.store).await;
     assert_eq!(trial.store.audit().await.expect("an audit passes"), [], "the counters followed every move");
+}
+
+/// Tries one operation on a new job at this stage. Returns the state that it moved to.
+async fn attempt(trial: &Trial<'_>, from: State, stage: Stage, operation: &Operation) -> Option<State> {
+    let what = format!("{operation:?} on a job that is {stage:?}");
+    // A queue of its own, so that a claim takes this job and no other.
+    let queue = format!("q{}", trial.enqueue(plain("numbers")).await);
+    let mut staged = Staged::set(trial, stage, &queue).await;
+    let before = trial.job(staged.id).await;
+    assert_eq!(before.state, from, "the stage {stage:?}");
+    let attempts = trial.store.attempts(staged.id).await.unwrap();
+
+    let error = perform(trial, &mut staged, operation).await;
+
+    let after = trial.find(staged.id).await;
+    let legal = legal(from, operation);
+    if legal == Legal::Refused {
+        assert_eq!(after.as_ref(), Some(&before), "{what}: changed the job");
+        assert_eq!(trial.store.attempts(staged.id).await.unwrap(), attempts, "{what}: changed its attempts");
+        if matches!(operation, Operation::Cancel | Operation::Retry | Operation::Delete) {
+            let named = matches!(error, Some(Error::WrongState { id, state, .. }) if (id, state) == (staged.id, from));
+            assert!(named, "{what}: the error names the job and its state, not {error:?}");
+            return None;
+        }
+    }
+    assert!(error.is_none(), "{what}: {error:?}");
+    match legal {
+        Legal::To(to) => {
+            assert_eq!(after.map(|job| job.state), Some(to), "{what}");
+            Some(to)
+        }
+        Legal::Gone => {
+            assert_eq!(after, None, "{what}");
+            matches!(operation, Operation::Settle(..)).then_some(State::Completed)
+        }
+        Legal::Refused => None,
+    }
 }
 
 /// Performs the operation. Returns why it was refused, where it says so.
