@@ -2,7 +2,7 @@
 -- begins, in every claim alike, or they deadlock.
 -- $1 boot  $2 the claim's number  $3 the most jobs  $4 queue[]  $5 priority[]  $6 seq[]: the lanes in the order in
 -- which they are served, and where to start in each  $7 the bound queues, NULL for any  $8 whether the worker holds
--- nothing, and so may take a suspect.
+-- nothing, and so may take a suspect  $9 the ids that `first` has settled.
 -- Rows: at least one: gate, recalls and suspects in each, and a job each or NULL. Any order.
 -- Locks: the worker FOR SHARE, only what is taken from held or ready. Index: ready_lane; ready's primary key.
 gate AS MATERIALIZED (
@@ -18,6 +18,8 @@ gate AS MATERIALIZED (
     WHERE id = ANY (ARRAY(
         SELECT h.id FROM headcount.held h
         WHERE h.reason = 'suspect' AND $8 AND $3::bigint > 0 AND EXISTS (SELECT FROM gate)
+          -- The worker says that it holds nothing; so must the store, or the death could be a neighbour's.
+          AND NOT EXISTS (SELECT FROM headcount.running r WHERE r.boot = $1 AND r.id <> ALL ($9::bigint[]))
           AND (h.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(h.queue, 'run:')))
           AND h.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
         ORDER BY h.priority DESC, h.seq

@@ -1,18 +1,17 @@
 -- Stops workers from claiming, and waits for their claims in flight.
 -- $1 boot[]  $2 by whom  $3 lease in ms, NULL without end
 -- Rows: boot, drain_epoch of each that is draining now. Locks: the workers, in order.
--- A renewal of a lease that still runs keeps the drain's number. A lease never shortens another's drain without end,
--- and keeps its number: a person's order outlives the scaler's.
+-- A drain without end is a person's, which a lease does not shorten. A renewed drain keeps its number; one that had
+-- ended is a new one.
 UPDATE headcount.worker
 SET state = 'draining',
-    drain_epoch = CASE
-        WHEN state = 'draining' AND (drain_until IS NULL OR (drained_by = $2 AND drain_until >= clock_timestamp()))
-            THEN drain_epoch
-        ELSE drain_epoch + 1
+    drain_epoch = drain_epoch + (state = 'active' OR coalesce(drain_until < clock_timestamp(), false))::integer,
+    drained_by = CASE
+        WHEN state = 'draining' AND drain_until IS NULL AND $3::bigint IS NOT NULL THEN drained_by
+        ELSE $2
     END,
-    drained_by = CASE WHEN state = 'draining' AND drain_until IS NULL AND $3::bigint IS NOT NULL THEN drained_by ELSE $2 END,
     drain_until = CASE
-        WHEN state = 'draining' AND drain_until IS NULL AND drained_by IS DISTINCT FROM $2 THEN NULL
+        WHEN state = 'draining' AND drain_until IS NULL THEN NULL
         ELSE clock_timestamp() + $3::bigint * interval '1 ms'
     END
 WHERE boot = ANY (ARRAY(

@@ -11,7 +11,7 @@ WITH taken AS (
         timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra
     )
     SELECT id, queue, priority, nextval('headcount.place'), kind, payload, payload_codec, 0, max_attempts, 0, 0,
-           timeout_ms, max_run_ms, options, enqueued_at, run_at, clock_timestamp(), meta, extra
+           timeout_ms, max_run_ms, options, enqueued_at, least(run_at, clock_timestamp()), clock_timestamp(), meta, extra
     FROM taken
 ), counted AS (
     INSERT INTO headcount.tally (queue, priority, kind, ready, failed, cancelled, returned)

@@ -1,6 +1,6 @@
 -- Ends attempts of one worker, whatever became of them: each job goes where its verdict says.
 -- $1 boot  $2 id[] (ascending, each once)  $3 claim[]  $4 verdict[]: completed, retry, failed, snooze, return,
--- interrupt, cancelled, died  $5 text[]: the error or reason  $6 output[]  $7 ms[]: the wait, or how long it is kept
+-- interrupt, cancelled, died, lost (died, and nobody's fault)  $5 text[]: the error or reason  $6 output[]  $7 ms[]: the wait, or how long it is kept
 -- (NULL: without end)  $8 ran_ms[]  $9 MAX_INTERRUPTIONS  $10 MAX_DEATHS  $11: outputs of more bytes lie in body.
 -- Rows: id, fate (gone, completed, failed, cancelled, later, ready, held). A token that no longer holds has no row.
 -- Locks: running, by id; last of all queue, by name. Index: running's primary key; the entry of an id is found by
@@ -30,7 +30,7 @@ WITH clock AS MATERIALIZED (
                WHEN 'died' THEN least(e.deaths + 1, 32767)::smallint
                WHEN 'return' THEN e.deaths
                WHEN 'interrupt' THEN e.deaths
-               WHEN 'cancelled' THEN e.deaths
+               WHEN 'lost' THEN e.deaths
                ELSE 0::smallint
            END AS deaths
     FROM ended e
@@ -64,14 +64,18 @@ WITH clock AS MATERIALIZED (
            timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, fate, started_at, at, worker,
            CASE
                WHEN fate = 'completed' THEN NULL
-               WHEN fate = 'cancelled' THEN coalesce(text, 'cancelled while it ran')
+               WHEN verdict = 'cancelled' THEN coalesce(text, 'cancelled while it ran')
+               WHEN fate = 'cancelled' AND verdict IN ('snooze', 'return') THEN 'cancelled while a worker held it'
+               WHEN fate = 'cancelled' AND verdict IN ('died', 'lost')
+                   THEN format('cancelled while it ran; worker %s died', worker)
+               WHEN fate = 'cancelled' THEN concat('cancelled while it ran; the attempt had ended: ', text)
                WHEN verdict = 'failed' THEN coalesce(text, 'failed')
                WHEN verdict = 'died' AND deaths >= $10::integer THEN format(
                    'quarantined: its process died under it %s times, the last time while it ran alone; find out what '
                    'kills the process (memory, most often), then retry the job by hand', deaths)
                ELSE format(
                    'quarantined: interrupted %s times, the last time: %s; find out why it never gets to its end, then '
-                   'retry the job by hand', interruptions, coalesce(text, 'no reason given'))
+                   'retry the job by hand', interruptions, coalesce(text, format('worker %s died while it ran', worker)))
            END,
            CASE WHEN fate = 'completed' AND octet_length(output) <= $11::integer THEN output END,
            CASE WHEN verdict IN ('completed', 'failed') THEN at + ms * interval '1 ms' END
@@ -112,12 +116,23 @@ WITH clock AS MATERIALIZED (
 ), attempts AS (
     INSERT INTO headcount.attempt (job_id, attempt, outcome, started_at, ended_at, worker, error)
     SELECT id, least(spent + 1, 32767),
-           CASE verdict WHEN 'cancelled' THEN 'cancelled' WHEN 'died' THEN 'died' WHEN 'interrupt' THEN 'interrupted'
-               ELSE 'failed' END,
+           CASE verdict
+               WHEN 'retry' THEN 'failed'
+               WHEN 'failed' THEN 'failed'
+               WHEN 'interrupt' THEN 'interrupted'
+               WHEN 'died' THEN 'died'
+               WHEN 'lost' THEN 'died'
+               ELSE 'cancelled'
+           END,
            started_at, at, worker,
-           coalesce(text, CASE verdict WHEN 'died' THEN 'its process died' ELSE verdict END)
+           CASE
+               WHEN verdict IN ('snooze', 'return') THEN 'cancelled while a worker held it'
+               WHEN verdict IN ('died', 'lost') THEN format('worker %s died while it ran', worker)
+               ELSE coalesce(text, verdict)
+           END
     FROM settled
-    WHERE verdict IN ('retry', 'failed', 'interrupt', 'cancelled', 'died')
+    WHERE verdict IN ('retry', 'failed', 'interrupt', 'cancelled', 'died', 'lost')
+       OR (fate = 'cancelled' AND verdict IN ('snooze', 'return'))
 ), bodies AS (
     DELETE FROM headcount.body
     WHERE job_id = ANY (ARRAY(SELECT id FROM settled WHERE fate = 'gone' AND payload IS NULL))
