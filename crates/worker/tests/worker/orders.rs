@@ -66,8 +66,8 @@ async fn the_handler_of_a_cancelled_job_is_told_and_one_that_does_not_listen_is_
 #[tokio::test]
 async fn a_worker_taken_for_dead_drops_its_jobs_and_registers_anew() {
     let (queue, stage) = (memory().await, Stage::new());
-    // No other worker looks after the dead here but this one itself.
-    let hired = hire(worker(&queue, &stage));
+    // It does not poll: only its beat can tell it.
+    let hired = hire(worker(&queue, &stage).poll(Duration::from_hours(1)));
     let id = add(&queue, Act::Hang).await;
     stage.started(id).await;
     let before = boot(&queue).await;

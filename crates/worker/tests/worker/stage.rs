@@ -1,12 +1,14 @@
 //! A kind of job that does what its payload says, on a stage that shows what has happened.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     future::Future,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use headcount_queue::{Context, Job, JobError, JobId, JobRecord, Outcome, Queue, State, Stop, rescue::Vigil};
+use chrono::{DateTime, Utc};
+use headcount_queue::{BootId, Context, Job, JobError, JobId, JobRecord, Outcome, Queue, State, Stop, rescue::Vigil};
 use headcount_worker::{Builder, Error, Exit, Stopper, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Semaphore, sync::watch, task::JoinHandle};
@@ -215,7 +217,22 @@ pub(crate) async fn until_gone(queue: &Queue, id: JobId) {
     eventually(&format!("job {id} completes"), gone).await;
 }
 
-/// Waits for all of a worker's life to be over in the store.
+/// Waits until every worker has beaten this often: a poll of 20 ms has come round several times in each beat.
+pub(crate) async fn beats(queue: &Queue, times: usize) {
+    let mut seen: HashMap<BootId, BTreeSet<DateTime<Utc>>> = HashMap::new();
+    let all = Mutex::new(&mut seen);
+    eventually("the workers beat", || async {
+        let workers = queue.store().workers().await.unwrap();
+        let mut seen = all.lock().unwrap();
+        for worker in workers {
+            seen.entry(worker.boot).or_default().insert(worker.beat_at);
+        }
+        seen.values().all(|beats| beats.len() > times).then_some(())
+    })
+    .await;
+}
+
+/// Whether no worker is on the books.
 pub(crate) async fn no_workers(queue: &Queue) -> bool {
     queue.store().workers().await.unwrap().is_empty()
 }

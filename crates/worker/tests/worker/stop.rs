@@ -1,11 +1,13 @@
 //! How a worker ends: told to, or by itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use headcount_queue::{Job, JobId, State, Stop};
+use headcount_queue::{Job, JobId, Queue, State, Stop};
 use headcount_worker::Exit;
 
-use crate::stage::{Act, Event, Sample, Stage, add, hire, memory, no_workers, until_gone, until_state, worker};
+use crate::stage::{
+    Act, Event, Hired, Sample, Stage, add, beats, hire, memory, no_workers, until_gone, until_state, worker,
+};
 
 const GRACE: Duration = Duration::from_millis(1200);
 
@@ -57,11 +59,52 @@ async fn a_stopped_worker_is_out_within_its_grace_and_gives_unfinished_jobs_back
     assert!(no_workers(&queue).await);
 }
 
+/// A worker with one slot that has found jobs to be short, and has therefore claimed one that is not with 20 others.
+async fn surprised(queue: &Queue, stage: &Stage) -> (Hired, JobId, Vec<JobId>) {
+    let hired = hire(worker(queue, stage).slots(1));
+    let short = || std::iter::repeat_with(|| Sample { act: Act::Done }).take(20);
+    queue.enqueue_all(short()).await.unwrap();
+    stage.until("short jobs are run", |stage| stage.count(Event::Ended) == 20).await;
+    let jobs = queue.enqueue_all(std::iter::once(Sample { act: Act::Gate }).chain(short())).await.unwrap();
+    stage.started(jobs[0].id).await;
+    (hired, jobs[0].id, jobs[1..].iter().map(|job| job.id).collect())
+}
+
+#[tokio::test]
+async fn what_a_stopped_worker_had_claimed_and_not_started_goes_back_uncounted() {
+    let (queue, stage) = (memory().await, Stage::new());
+    let (hired, long, waiting) = surprised(&queue, &stage).await;
+    assert!(queue.job(waiting[0]).await.unwrap().is_some_and(|job| job.state == State::Running), "it was claimed");
+    hired.stopper.stop();
+    stage.gate.add_permits(1);
+    assert_eq!(hired.end().await.0, Exit::Stopped);
+    assert_eq!(queue.job(long).await.unwrap(), None);
+    for id in waiting {
+        let record = queue.job(id).await.unwrap().unwrap();
+        assert_eq!((record.state, record.attempt, record.interruptions), (State::Queued, 0, 0));
+        assert_eq!(stage.count_of(id, Event::Started), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_takes_unexpectedly_long_does_not_hold_back_what_was_claimed_with_it() {
+    let (queue, stage) = (memory().await, Stage::new());
+    let (hired, long, waiting) = surprised(&queue, &stage).await;
+    let other = hire(worker(&queue, &stage).slots(1));
+    for id in waiting {
+        until_gone(&queue, id).await;
+    }
+    assert_eq!(stage.count_of(long, Event::Ended), 0);
+    stage.gate.add_permits(1);
+    assert_eq!(hired.stop().await, Exit::Stopped);
+    other.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_blocks_its_thread_does_not_keep_its_worker_beyond_the_grace() {
     let (queue, stage) = (memory().await, Stage::new());
     let hired = hire(worker(&queue, &stage).grace(GRACE));
-    let id = add(&queue, Act::Block(Duration::from_secs(4))).await;
+    let id = add(&queue, Act::Block(Duration::from_millis(2500))).await;
     stage.started(id).await;
     hired.stopper.stop();
     let (exit, took) = hired.end().await;
@@ -101,12 +144,7 @@ async fn a_worker_told_to_exit_when_empty_waits_for_jobs_that_run_elsewhere() {
     let id = add(&queue, Act::Gate).await;
     stage.started(id).await;
     let waiting = hire(worker(&queue, &stage).exit_if_empty(true));
-    // It must come through its first looks at an empty queue: by then both have polled many times.
-    let polled = Instant::now();
-    crate::common::eventually("many polls pass", || async {
-        (polled.elapsed() > Duration::from_millis(300)).then_some(())
-    })
-    .await;
+    beats(&queue, 3).await;
     assert!(waiting.is_running(), "a job runs elsewhere");
     stage.gate.add_permits(1);
     assert_eq!(waiting.end().await.0, Exit::Done);

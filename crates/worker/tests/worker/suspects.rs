@@ -7,7 +7,7 @@ use headcount_queue::{
     store::{Beat, BootId, NewWorker, Want},
 };
 
-use crate::stage::{Act, Event, Sample, Stage, add, hire, memory, until_gone, worker};
+use crate::stage::{Act, Event, Sample, Stage, add, beats, hire, memory, until_gone, worker};
 
 /// A job whose process has died under it twice.
 async fn suspect(queue: &Queue, act: Act) -> JobId {
@@ -41,10 +41,10 @@ async fn suspect(queue: &Queue, act: Act) -> JobId {
 async fn a_suspect_runs_alone_and_nothing_is_claimed_beside_it() {
     let (queue, stage) = (memory().await, Stage::new());
     let bomb = suspect(&queue, Act::Gate).await;
+    let neighbour = add(&queue, Act::Done).await;
     let hired = hire(worker(&queue, &stage));
     stage.started(bomb).await;
-    let neighbour = add(&queue, Act::Done).await;
-    // The neighbour would start within a poll; what proves that it does not is that it starts after the suspect's end.
+    beats(&queue, 3).await;
     stage.gate.add_permits(1);
     until_gone(&queue, neighbour).await;
     let order: Vec<_> = stage.events();
