@@ -12,9 +12,12 @@ use crate::{JobId, store::ClaimedJob};
 pub enum Stop {
     /// Someone cancelled the job. After a grace the handler is dropped.
     Cancelled,
+    /// The attempt's time is up: it ends as timed out or hung, whatever its handler still does.
+    TimedOut,
     /// The attempt was taken away, since this worker was taken for dead: nothing it does counts any more.
     TakenAway,
-    /// The worker is stopping. A job that does not end within the grace is given back.
+    /// The worker is stopping. A job that does not end within the grace is given back, and so is one whose handler
+    /// ends now with an error that another attempt may mend: neither spends the attempt.
     Stopping,
 }
 

@@ -16,12 +16,14 @@ mod binding;
 pub mod limits;
 mod queue;
 mod record;
+mod bytes;
 mod delays;
 mod error;
 pub mod rescue;
 pub mod store;
 
 pub use binding::Binding;
+pub use bytes::JsonBytes;
 pub use context::{Context, Stop};
 pub use delays::Delays;
 pub use error::{Error, Result};

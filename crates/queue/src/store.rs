@@ -50,11 +50,9 @@ impl Default for Options {
 /// A Postgres store is not migrated: see [`Admin::migrate`] and [`Admin::check_version`]. An SQLite store is made and
 /// migrated when it is opened.
 pub async fn open(url: &StoreUrl, options: &Options) -> Result<Arc<dyn Store>> {
-    let _ = options;
-    std::future::ready(()).await;
     match url {
         StoreUrl::Postgres(_) => Err(crate::Error::Rejected("postgres is not built yet".into())),
-        StoreUrl::Sqlite(_) => Err(crate::Error::Rejected("sqlite is not built yet".into())),
+        StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteStore::open(path.as_deref(), options).await?)),
     }
 }
 

@@ -1,1 +1,30 @@
-//! x
+//! The worker of Headcount: claim → run → settle.
+//!
+//! A [`Worker`] claims jobs from its queues, as many as it has free slots, runs each in a task of its own, and settles
+//! what became of them. Most programs use the `headcount` crate, which re-exports this one.
+//!
+//! In reading order: [`Builder`] says what a worker is told, [`Handler`] what runs a job, `run` how one attempt ends,
+//! `claim` how jobs come in and outcomes go out, `heartbeat` how others know that it lives, [`Stopper`] how it stops.
+
+mod error;
+mod config;
+mod registry;
+mod worker;
+mod run;
+mod hands;
+mod settle;
+mod claim;
+mod heartbeat;
+mod drain;
+mod upkeep;
+mod outage;
+#[cfg(test)]
+mod sample;
+pub mod exec;
+pub mod signals;
+
+pub use config::Builder;
+pub use drain::Stopper;
+pub use error::Error;
+pub use registry::Handler;
+pub use worker::{Exit, Worker};

@@ -1,1 +1,325 @@
-//! The suite that every store must pass.
+//! The suite that every store must pass, and where to begin when writing another one.
+//!
+//! # What a store must promise
+//! A store implements [`Enqueue`], [`Claim`], [`Observe`], [`Maintain`] and [`Admin`]; whatever does so is a
+//! [`Store`]. Each method says what it does; the promises that span several of them are these:
+//!
+//! - **A job is in one place.** It has one state at any moment, and goes from one to another only as
+//!   [`State::MOVES`](crate::State::MOVES) says. Any other move is refused with an error that names the state, and
+//!   changes nothing ([`moves`]).
+//! - **Order.** Within a queue the higher priority goes first, then who became claimable first. A job that comes back
+//!   without having failed keeps its place ([`ordering`]).
+//! - **Only the attempt that holds the token settles it.** Whatever comes late changes nothing and is no error
+//!   ([`fencing`]).
+//! - **A drain is a wall, not a wish.** Once [`Admin::drain`] has returned, no claim of that worker is in flight
+//!   ([`drain`]).
+//! - **A reply may be lost after its commit.** What was claimed and never heard of comes back by the beat
+//!   ([`beats`]); a settlement may be sent again.
+//! - **Death and stop cost no attempt**, and a job that kills its process is isolated before it is failed, so that its
+//!   neighbours never are ([`rescue`], [`interruptions`]).
+//! - **The counters are right after any history** once they are folded, and cost the same at any depth ([`counters`]).
+//! - **Success removes, failure stays**, unless a retention says otherwise ([`retention`]).
+//! - **Every time is the store's own clock's** ([`times`]).
+//! - **What was enqueued comes out byte for byte**, all of a bulk or none of it ([`enqueue`]).
+//! - **What the limits forbid never gets in**, and no verdict, however odd, stops the settling of others ([`limits`]).
+//! - **What is shown is exact** ([`admin`]).
+//!
+//! # How to run it
+//! Enable the feature `conformance` of this crate among the dev-dependencies, say how the suite comes by a store, and
+//! name that function; the macro makes one `#[tokio::test]` for each case, named after it (`tokio` with its features
+//! `macros`, `rt-multi-thread` must be a dev-dependency too):
+//!
+//! ```
+//! use std::sync::Arc;
+//! use headcount_queue::{Result, store::{Store, conformance::Fixture}};
+//!
+//! #[derive(Debug)]
+//! struct MyFixture(Arc<dyn Store>);
+//!
+//! #[async_trait::async_trait]
+//! impl Fixture for MyFixture {
+//!     fn store(&self) -> Arc<dyn Store> {
+//!         self.0.clone()
+//!     }
+//!
+//!     async fn another_handle(&self) -> Result<Arc<dyn Store>> {
+//!         // As another process would open it.
+//!         Ok(self.0.clone())
+//!     }
+//! }
+//!
+//! async fn fresh() -> Result<MyFixture> {
+//!     // A database of its own for each case: the suite counts, and runs many cases at once.
+//!     todo!("open a fresh, empty, migrated store")
+//! }
+//!
+//! headcount_queue::conformance_tests!(fresh);
+//! # fn main() {}
+//! ```
+//!
+//! A case fails by a panic that says what was expected. Nothing in the suite sleeps for a time that it guesses: it
+//! waits for conditions, with a deadline of half a minute.
+
+#![expect(clippy::similar_names, reason = "a claimer and what it claimed")]
+
+mod trial;
+mod history;
+pub mod moves;
+pub mod ordering;
+pub mod fencing;
+pub mod drain;
+pub mod beats;
+pub mod interruptions;
+pub mod rescue;
+pub mod counters;
+pub mod retention;
+pub mod times;
+pub mod enqueue;
+pub mod admin;
+pub mod limits;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{NewJob, Result, store::Enqueued};
+
+use super::Store;
+#[expect(unused_imports, reason = "named by the page above")]
+use super::{Admin, Claim, Enqueue, Maintain, Observe};
+
+pub use trial::Trial;
+
+/// How the suite comes by a store: one fixture for each case, fresh.
+#[async_trait]
+pub trait Fixture: fmt::Debug + Send + Sync {
+    /// The store: empty and migrated. Every call gives the same handle.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// Another handle to the same store, as another process would open it. A store that lives in one process's memory
+    /// returns the one it has.
+    async fn another_handle(&self) -> Result<Arc<dyn Store>>;
+
+    /// Enqueues these jobs by [`Enqueue::enqueue_in`] in a transaction of the application's own, which it then commits
+    /// or rolls back. `None` (the default) for a store whose callers have no transactions.
+    async fn enqueue_in_transaction(&self, jobs: &[NewJob], commit: bool) -> Option<Result<Vec<Enqueued>>> {
+        let _ = (jobs, commit);
+        None
+    }
+}
+
+/// Makes one `#[tokio::test]` of each case of the [suite](crate::store::conformance), in a module for each idea.
+///
+/// The argument names a function of the calling module, `async fn() -> Result<impl Fixture>`, which opens a fresh,
+/// empty, migrated store.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($fresh:ident) => {
+        $crate::conformance_tests! { @list tests ($fresh) }
+    };
+
+    // Every case of the suite, said once. A public function of these modules that is not here fails a test.
+    (@list $then:ident $arguments:tt) => {
+        $crate::conformance_tests! { @$then $arguments
+            moves {
+                a_scheduled_job_makes_only_the_moves_of_the_table
+                a_queued_job_makes_only_the_moves_of_the_table
+                a_running_job_makes_only_the_moves_of_the_table
+                a_completed_job_makes_only_the_moves_of_the_table
+                a_failed_job_makes_only_the_moves_of_the_table
+                a_cancelled_job_makes_only_the_moves_of_the_table
+                an_unknown_job_is_named_as_such_and_moved_by_nothing
+                a_cancelled_running_job_goes_on_until_its_worker_ends_it
+                after_a_cancel_no_verdict_brings_a_running_job_back
+                a_manual_retry_starts_afresh_behind_those_that_wait
+                a_deleted_job_leaves_nothing_behind
+                moves_by_id_never_lose_sight_of_a_job_that_others_move
+            }
+            ordering {
+                higher_priorities_come_first_and_then_the_order_of_enqueueing
+                a_claim_of_one_takes_the_first_of_all
+                jobs_promoted_together_come_out_by_their_due_times
+                a_promoted_job_lines_up_behind_those_that_wait
+                a_returned_an_interrupted_and_a_rescued_job_keep_their_place
+                a_job_given_back_is_found_at_once_by_a_claimer_that_is_past_its_place
+                a_retried_and_a_snoozed_job_line_up_anew
+                a_claimer_at_the_end_of_its_queue_finds_what_comes_in
+                queues_of_equal_priority_are_served_in_turn
+                a_queue_outside_the_binding_is_never_touched
+                a_worker_bound_to_any_queue_never_takes_a_private_ones_jobs
+                a_paused_queue_gives_nothing_until_it_is_resumed
+                a_claim_gives_no_more_than_was_wanted
+                many_claimers_take_every_job_exactly_once
+            }
+            fencing {
+                a_late_verdict_on_an_attempt_that_was_taken_away_changes_nothing
+                a_late_verdict_on_a_job_that_runs_elsewhere_changes_nothing
+                a_second_settlement_of_the_same_attempt_changes_nothing
+                a_settlement_that_is_named_twice_in_one_call_counts_once
+                the_same_worker_claiming_the_same_job_again_is_another_attempt
+                another_workers_number_settles_nothing
+                a_stale_settlement_does_not_hinder_the_others_of_its_call
+                a_settlement_whose_reply_was_lost_may_be_sent_again_alone
+            }
+            drain {
+                a_draining_worker_claims_nothing_and_keeps_what_it_runs
+                a_draining_worker_settles_and_claims_nothing_in_the_same_call
+                a_recalled_worker_claims_again
+                a_drain_ends_with_its_lease
+                a_renewed_drain_outlasts_its_first_lease
+                a_worker_leaves_only_when_idle_and_by_its_drains_number
+                a_leaving_worker_cannot_be_recalled_until_it_stays
+                a_worker_that_is_unknown_or_dead_finds_the_gate_gone
+                drains_and_recalls_name_whom_they_changed
+                once_a_drain_has_returned_no_claim_lands
+            }
+            beats {
+                jobs_of_a_claim_whose_answer_was_lost_come_back_by_the_beat
+                a_beat_keeps_what_it_names_and_what_is_still_under_way
+                a_beat_names_as_lost_what_its_worker_no_longer_holds
+                an_older_attempt_at_the_same_job_is_not_the_one_that_runs
+                a_beat_brings_the_cancelled_ones_each_time
+                a_beat_brings_the_workers_state
+                a_beat_renews_the_sign_of_life
+                a_dead_workers_beat_changes_nothing
+                a_beat_of_an_unknown_worker_says_that_it_must_register
+                the_heartbeats_own_handle_beats_like_the_store
+            }
+            interruptions {
+                a_returned_job_has_paid_nothing
+                an_interruption_is_counted_and_spends_no_attempt
+                at_the_cap_of_interruptions_a_job_is_quarantined
+                a_failed_attempt_is_spent_and_kept_with_its_error
+                a_snooze_spends_nothing_and_says_why
+                attempts_are_shown_in_order_with_their_times
+            }
+            rescue {
+                only_the_silent_are_marked_dead
+                the_buried_are_dead_at_once_and_only_once
+                a_dead_workers_jobs_run_again_and_no_attempt_is_spent
+                a_death_counts_only_for_jobs_that_had_started
+                a_death_without_blame_counts_for_no_job
+                a_dead_worker_is_shown_while_it_owns_jobs_and_then_no_more
+                a_dead_workers_cancelled_job_is_cancelled
+                a_suspect_waits_for_a_worker_that_holds_nothing
+                suspects_are_handed_out_one_at_a_time
+                a_suspect_that_its_own_handler_ends_is_none_any_more
+                a_suspect_given_back_is_still_one
+                a_job_that_kills_its_process_while_alone_is_quarantined
+                the_neighbours_of_a_job_that_kills_are_never_failed
+                deaths_count_as_interruptions_and_share_their_cap
+                a_second_rescue_finds_nothing
+            }
+            counters {
+                the_counters_agree_with_a_recount_after_any_history
+                the_flows_say_what_happened
+                a_stale_settlement_is_not_counted
+                each_start_has_its_delay
+                lanes_tell_kinds_and_priorities_apart_and_add_up
+                the_oldest_waiting_jobs_age_is_shown
+                an_emptied_queue_is_still_listed
+            }
+            retention {
+                a_completed_job_is_gone_at_once_by_default
+                a_kept_job_shows_its_output_until_it_is_purged
+                an_output_of_any_size_is_kept_whole
+                a_failed_job_stays_until_someone_decides
+                a_failed_job_with_a_retention_is_purged_after_it
+                a_job_retried_in_time_is_not_purged
+                a_purge_takes_no_more_than_its_limit
+            }
+            times {
+                a_delayed_job_is_never_early
+                a_time_that_has_passed_means_now
+                the_times_of_a_job_stand_in_order
+                a_retry_and_a_snooze_wait_their_time
+                a_promoted_job_has_been_claimable_since_it_was_due
+                a_job_given_back_is_claimable_since_then
+                a_promotion_takes_the_earlier_due_up_to_its_limit
+                two_promotions_at_once_promote_each_job_once
+                the_clock_goes_on
+            }
+            enqueue {
+                a_bulks_ids_ascend_in_its_order
+                one_invalid_job_refuses_the_whole_bulk
+                an_empty_bulk_is_nothing
+                ten_thousand_jobs_go_in_at_once
+                payloads_and_labels_come_out_byte_for_byte
+                a_job_is_whole_after_every_move
+                every_attribute_reaches_the_worker
+                concurrent_bulks_never_share_an_id
+                a_transaction_decides_whether_its_jobs_exist
+            }
+            admin {
+                a_filter_narrows_by_each_of_its_fields
+                pages_follow_one_another_without_gap_or_repetition
+                outstanding_tells_apart_what_is_left
+                the_next_due_job_is_told_for_the_binding_asked
+                a_worker_is_shown_as_it_registered
+                a_worker_that_registers_twice_is_one
+                a_worker_that_holds_jobs_is_not_deregistered
+                two_handles_see_one_store
+                migrating_again_changes_nothing
+            }
+            limits {
+                what_is_not_allowed_is_refused_with_a_reason
+                what_is_just_allowed_is_taken
+                an_error_of_any_length_and_any_character_is_settled
+                an_output_of_any_length_and_any_character_is_settled
+                waits_and_retentions_of_any_length_are_settled
+            }
+        }
+    };
+
+    (@tests ($fresh:ident) $($file:ident { $($case:ident)* })*) => {
+        $(
+            mod $file {
+                $(
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $case() {
+                        let fixture = super::$fresh().await.expect("a fresh store opens");
+                        let trial = $crate::store::conformance::Trial::new(&fixture);
+                        $crate::store::conformance::$file::$case(&trial).await;
+                    }
+                )*
+            }
+        )*
+    };
+
+    (@names () $($file:ident { $($case:ident)* })*) => {
+        &[$((stringify!($file), &[$(stringify!($case)),*])),*]
+    };
+}
+
+/// Every case: the module and the names in it.
+pub const CASES: &[(&str, &[&str])] = conformance_tests! { @list names () };
+
+#[cfg(test)]
+mod tests {
+    use super::CASES;
+
+    #[test]
+    fn every_case_that_is_written_is_run() {
+        let sources = [
+            ("moves", include_str!("conformance/moves.rs")),
+            ("ordering", include_str!("conformance/ordering.rs")),
+            ("fencing", include_str!("conformance/fencing.rs")),
+            ("drain", include_str!("conformance/drain.rs")),
+            ("beats", include_str!("conformance/beats.rs")),
+            ("interruptions", include_str!("conformance/interruptions.rs")),
+            ("rescue", include_str!("conformance/rescue.rs")),
+            ("counters", include_str!("conformance/counters.rs")),
+            ("retention", include_str!("conformance/retention.rs")),
+            ("times", include_str!("conformance/times.rs")),
+            ("enqueue", include_str!("conformance/enqueue.rs")),
+            ("admin", include_str!("conformance/admin.rs")),
+            ("limits", include_str!("conformance/limits.rs")),
+        ];
+        assert_eq!(sources.map(|(file, _)| file).to_vec(), CASES.iter().map(|(file, _)| *file).collect::<Vec<_>>());
+        for ((file, source), (_, listed)) in sources.into_iter().zip(CASES) {
+            let written: Vec<&str> =
+                source.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next()).collect();
+            assert_eq!(&written, listed, "{file}");
+        }
+    }
+}

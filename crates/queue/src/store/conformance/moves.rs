@@ -1,0 +1,462 @@
+//! The state machine: every operation on a job in every state, against the table.
+//!
+//! The legal outcome of each operation is read from [`State::MOVES`]; what is not there must be refused and change
+//! nothing. What today's operations cannot bring about (parking, coalescing) is listed in [`LATER`].
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::trial::{
+    HOUR, Hand, Trial, cancelled, completed, end, eventually, failed, fold, interrupt, kept, plain, retry, snooze,
+    verdicts,
+};
+use crate::{
+    AttemptOutcome, Error, JobId, NewJob, State,
+    store::{Cancel, ClaimedJob, Filter, Token, Verdict},
+};
+
+/// The moves of the table that no operation makes yet.
+const LATER: [&str; 2] = ["replace while coalescing", "park"];
+
+/// A way to bring a job into its state.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Delayed,
+    WaitingToRetry,
+    Snoozed,
+    Enqueued,
+    Promoted,
+    GivenBack,
+    RetriedByHand,
+    Suspect,
+    Running,
+    Kept,
+    FailedForGood,
+    CancelledWhileScheduled,
+    CancelledWhileQueued,
+    CancelledWhileRunning,
+}
+
+/// What is tried on it.
+#[derive(Debug, Clone)]
+enum Operation {
+    Claim,
+    Promote,
+    Cancel,
+    Retry,
+    Delete,
+    /// A settlement by the last attempt's own token.
+    Settle(Verdict, Option<State>),
+    /// A settlement by a token that is not the attempt's.
+    SettleBy(Wrong, Verdict),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wrong {
+    Claim,
+    Worker,
+}
+
+/// A job on its stage.
+struct Staged {
+    id: JobId,
+    worker: Hand,
+    /// Its last attempt, or one that never was.
+    attempt: Token,
+}
+
+impl Staged {
+    async fn set(trial: &Trial<'_>, stage: Stage, queue: &str) -> Self {
+        let mut worker = trial.worker(queue).await;
+        let delayed = matches!(stage, Stage::Delayed | Stage::CancelledWhileScheduled);
+        let job = if delayed {
+            plain(queue).delay(HOUR)
+        } else if matches!(stage, Stage::Promoted) {
+            plain(queue).delay(Duration::from_millis(1))
+        } else {
+            plain(queue)
+        };
+        let id = trial.enqueue(job).await;
+        let mut attempt = Token { boot: worker.boot, claim: 1 };
+        let claimed = match stage {
+            Stage::Suspect => {
+                trial.make_suspect(queue, id).await;
+                None
+            }
+            Stage::Delayed
+            | Stage::Enqueued
+            | Stage::Promoted
+            | Stage::CancelledWhileScheduled
+            | Stage::CancelledWhileQueued => None,
+            _ => {
+                let claimed = worker.take_one().await;
+                attempt = claimed.token;
+                Some(claimed)
+            }
+        };
+        let settle = async |verdict| worker.settle(claimed.as_ref().expect("it was claimed"), verdict).await;
+        match stage {
+            Stage::Delayed | Stage::Enqueued | Stage::Suspect | Stage::Running => {}
+            Stage::Promoted => trial.until_promoted(id).await,
+            Stage::WaitingToRetry => settle(retry(HOUR)).await,
+            Stage::Snoozed => settle(snooze(HOUR)).await,
+            Stage::GivenBack => settle(Verdict::Return).await,
+            Stage::Kept => settle(kept("done")).await,
+            Stage::FailedForGood => settle(failed()).await,
+            Stage::RetriedByHand => {
+                settle(failed()).await;
+                trial.store.retry(id).await.expect("a failed job is retried");
+            }
+            Stage::CancelledWhileScheduled | Stage::CancelledWhileQueued => {
+                assert_eq!(trial.store.cancel(id).await.expect("a waiting job is cancelled"), Cancel::Done);
+            }
+            Stage::CancelledWhileRunning => {
+                assert_eq!(trial.store.cancel(id).await.expect("a running job is cancelled"), Cancel::Asked);
+                settle(cancelled()).await;
+            }
+        }
+        Self { id, worker, attempt }
+    }
+
+    async fn settle(&mut self, token: Token, verdict: Verdict) {
+        let settlement = crate::store::Settlement { id: self.id, token, verdict, ran: Duration::from_millis(1) };
+        self.worker.settle_all(&[settlement]).await;
+    }
+}
+
+/// What an operation makes of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Legal {
+    /// It is moved.
+    To(State),
+    /// It goes: deleted, or completed and not kept.
+    Gone,
+    /// It stays as it is.
+    Refused,
+}
+
+/// What the table allows.
+fn legal(from: State, operation: &Operation) -> Legal {
+    let may = |to: State, by: &'static str| {
+        if State::MOVES.contains(&(Some(from), to, by)) { Legal::To(to) } else { Legal::Refused }
+    };
+    match operation {
+        Operation::Claim => may(State::Running, "claim"),
+        // It is only asked for: its worker cancels it.
+        Operation::Cancel if from == State::Running => Legal::To(State::Running),
+        Operation::Cancel => may(State::Cancelled, "cancel"),
+        Operation::Retry => may(State::Queued, "retry by hand"),
+        Operation::Delete if from != State::Running => Legal::Gone,
+        Operation::Settle(_, Some(to)) if from == State::Running && from.may_become(*to) => Legal::To(*to),
+        Operation::Settle(_, None) if from == State::Running && from.may_become(State::Completed) => Legal::Gone,
+        // Nothing here is due.
+        Operation::Promote | Operation::Delete | Operation::Settle(..) | Operation::SettleBy(..) => Legal::Refused,
+    }
+}
+
+fn operations() -> Vec<Operation> {
+    let mut operations =
+        vec![Operation::Claim, Operation::Promote, Operation::Cancel, Operation::Retry, Operation::Delete];
+    for (verdict, to) in verdicts() {
+        operations.push(Operation::SettleBy(Wrong::Claim, verdict.clone()));
+        operations.push(Operation::SettleBy(Wrong::Worker, verdict.clone()));
+        operations.push(Operation::Settle(verdict, to));
+    }
+    operations
+}
+
+/// Tries every operation on a job at each of the stages, and compares with the table.
+async fn check(trial: &Trial<'_>, from: State, stages: &[Stage]) {
+    let mut reached = BTreeSet::new();
+    for &stage in stages {
+        for operation in operations() {
+            reached.extend(attempt(trial, from, stage, &operation).await);
+        }
+    }
+    // A promotion that is due needs time to pass, so it is a stage instead of an operation.
+    if from == State::Scheduled {
+        Staged::set(trial, Stage::Promoted, "due").await;
+        reached.insert(State::Queued);
+    }
+    let table = State::MOVES.iter().filter(|&&(f, _, by)| f == Some(from) && !LATER.contains(&by));
+    let table: BTreeSet<State> = table.map(|&(_, to, _)| to).collect();
+    // A cancelled job that runs goes on running until its worker says so: no move, though it is legal to ask.
+    reached.remove(&from);
+    assert_eq!(reached, table, "the moves that were seen from {from}, and those of the table");
+
+    fold(&*trial.store).await;
+    assert_eq!(trial.store.audit().await.expect("an audit passes"), [], "the counters followed every move");
+}
+
+/// Tries one operation on a new job at this stage. Returns the state that it moved to.
+async fn attempt(trial: &Trial<'_>, from: State, stage: Stage, operation: &Operation) -> Option<State> {
+    let what = format!("{operation:?} on a job that is {stage:?}");
+    // A queue of its own, so that a claim takes this job and no other.
+    let queue = format!("q{}", trial.enqueue(plain("numbers")).await);
+    let mut staged = Staged::set(trial, stage, &queue).await;
+    let before = trial.job(staged.id).await;
+    assert_eq!(before.state, from, "the stage {stage:?}");
+    let attempts = trial.store.attempts(staged.id).await.unwrap();
+
+    let error = perform(trial, &mut staged, operation).await;
+
+    let after = trial.find(staged.id).await;
+    let legal = legal(from, operation);
+    if legal == Legal::Refused {
+        assert_eq!(after.as_ref(), Some(&before), "{what}: changed the job");
+        assert_eq!(trial.store.attempts(staged.id).await.unwrap(), attempts, "{what}: changed its attempts");
+        if matches!(operation, Operation::Cancel | Operation::Retry | Operation::Delete) {
+            let named = matches!(error, Some(Error::WrongState { id, state, .. }) if (id, state) == (staged.id, from));
+            assert!(named, "{what}: the error names the job and its state, not {error:?}");
+            return None;
+        }
+    }
+    assert!(error.is_none(), "{what}: {error:?}");
+    match legal {
+        Legal::To(to) => {
+            assert_eq!(after.map(|job| job.state), Some(to), "{what}");
+            Some(to)
+        }
+        Legal::Gone => {
+            assert_eq!(after, None, "{what}");
+            matches!(operation, Operation::Settle(..)).then_some(State::Completed)
+        }
+        Legal::Refused => None,
+    }
+}
+
+/// Performs the operation. Returns why it was refused, where it says so.
+async fn perform(trial: &Trial<'_>, staged: &mut Staged, operation: &Operation) -> Option<Error> {
+    match operation.clone() {
+        Operation::Claim => {
+            staged.worker.next(&[], 1, true).await;
+            None
+        }
+        Operation::Promote => trial.store.promote(100).await.err(),
+        Operation::Cancel => trial.store.cancel(staged.id).await.err(),
+        Operation::Retry => trial.store.retry(staged.id).await.err(),
+        Operation::Delete => trial.store.delete(staged.id).await.err(),
+        Operation::Settle(verdict, _) => {
+            staged.settle(staged.attempt, verdict).await;
+            None
+        }
+        Operation::SettleBy(wrong, verdict) => {
+            let Token { boot, claim } = staged.attempt;
+            let token = match wrong {
+                Wrong::Claim => Token { boot, claim: claim + 1 },
+                Wrong::Worker => Token { boot: crate::store::BootId::random(), claim },
+            };
+            staged.settle(token, verdict).await;
+            None
+        }
+    }
+}
+
+/// A scheduled job is promoted when due or cancelled, and nothing else.
+pub async fn a_scheduled_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
+    check(trial, State::Scheduled, &[Stage::Delayed, Stage::WaitingToRetry, Stage::Snoozed]).await;
+}
+
+/// A queued job is claimed or cancelled, and nothing else.
+pub async fn a_queued_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
+    let stages = [Stage::Enqueued, Stage::Promoted, Stage::GivenBack, Stage::RetriedByHand, Stage::Suspect];
+    check(trial, State::Queued, &stages).await;
+}
+
+/// A running job goes where its own attempt's verdict sends it.
+pub async fn a_running_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
+    check(trial, State::Running, &[Stage::Running]).await;
+}
+
+/// A completed job never moves again.
+pub async fn a_completed_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
+    check(trial, State::Completed, &[Stage::Kept]).await;
+}
+
+/// A failed job moves only by hand.
+pub async fn a_failed_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
+    check(trial, State::Failed, &[Stage::FailedForGood]).await;
+}
+
+/// A cancelled job moves only by hand.
+pub async fn a_cancelled_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
+    let stages = [Stage::CancelledWhileScheduled, Stage::CancelledWhileQueued, Stage::CancelledWhileRunning];
+    check(trial, State::Cancelled, &stages).await;
+}
+
+/// What was never enqueued is not found, and no settlement of it does harm.
+pub async fn an_unknown_job_is_named_as_such_and_moved_by_nothing(trial: &Trial<'_>) {
+    let mut worker = trial.worker("q").await;
+    let id = trial.enqueue(plain("q")).await;
+    let job = worker.take_one().await;
+    let before = trial.job(id).await;
+    let unknown = JobId(id.0 + 1_000_000);
+    for refused in [
+        trial.store.cancel(unknown).await.map(drop),
+        trial.store.retry(unknown).await,
+        trial.store.delete(unknown).await,
+    ] {
+        assert!(matches!(refused, Err(Error::NotFound(id)) if id == unknown), "{refused:?}");
+    }
+    assert_eq!(trial.find(unknown).await, None);
+    assert_eq!(trial.store.attempts(unknown).await.unwrap(), []);
+    for (verdict, _) in verdicts() {
+        worker.settle(&ClaimedJob { id: unknown, ..job.clone() }, verdict).await;
+    }
+    assert_eq!(trial.find(unknown).await, None);
+    assert_eq!(trial.job(id).await, before);
+}
+
+/// A cancel of a running job is told to its worker, who ends it; the attempt's record says so.
+pub async fn a_cancelled_running_job_goes_on_until_its_worker_ends_it(trial: &Trial<'_>) {
+    let mut worker = trial.worker("q").await;
+    let id = trial.enqueue(plain("q")).await;
+    let job = worker.take_one().await;
+    let before = trial.job(id).await;
+    assert_eq!(trial.store.cancel(id).await.unwrap(), Cancel::Asked);
+    assert_eq!(trial.store.cancel(id).await.unwrap(), Cancel::Asked, "asking again does no harm");
+    assert_eq!(trial.job(id).await, before, "until its worker knows, nothing changes");
+
+    worker.settle(&job, cancelled()).await;
+    let after = trial.job(id).await;
+    assert_eq!(after.state, State::Cancelled);
+    assert!(after.finished_at.is_some());
+    let attempts = trial.store.attempts(id).await.unwrap();
+    assert_eq!(attempts.len(), 1);
+    assert_eq!(attempts[0].outcome, AttemptOutcome::Cancelled);
+    assert_eq!(attempts[0].error, "someone cancelled it");
+
+    // One that came to its end before it heard of the cancel has come to its end.
+    for (verdict, state) in [(kept("done"), State::Completed), (failed(), State::Failed)] {
+        let id = trial.enqueue(plain("q")).await;
+        let job = worker.take_one().await;
+        assert_eq!(trial.store.cancel(id).await.unwrap(), Cancel::Asked);
+        worker.settle(&job, verdict).await;
+        trial.assert_state(id, state).await;
+    }
+    let gone = trial.enqueue(plain("q")).await;
+    let job = worker.take_one().await;
+    assert_eq!(trial.store.cancel(gone).await.unwrap(), Cancel::Asked);
+    worker.settle(&job, completed()).await;
+    assert_eq!(trial.find(gone).await, None);
+}
+
+/// A job that someone cancelled while it ran does not run again, whatever its worker says.
+pub async fn after_a_cancel_no_verdict_brings_a_running_job_back(trial: &Trial<'_>) {
+    let mut worker = trial.worker("q").await;
+    for verdict in [retry(Duration::ZERO), snooze(Duration::ZERO), Verdict::Return, interrupt()] {
+        let id = trial.enqueue(plain("q")).await;
+        let job = worker.take_one().await;
+        assert_eq!(trial.store.cancel(id).await.unwrap(), Cancel::Asked);
+        worker.settle(&job, verdict.clone()).await;
+        let after = trial.job(id).await;
+        assert_eq!(after.state, State::Cancelled, "{verdict:?}");
+        assert!(after.finished_at.is_some(), "{verdict:?}");
+    }
+    assert_eq!(worker.take(10).await, []);
+
+    // A beat that gives back what was lost on the way does not bring it back either.
+    let id = trial.enqueue(plain("q")).await;
+    worker.take_one().await;
+    assert_eq!(trial.store.cancel(id).await.unwrap(), Cancel::Asked);
+    worker.beat(&[], &[]).await;
+    trial.assert_state(id, State::Cancelled).await;
+}
+
+/// A person's retry clears every count, and gives the job no place before those that wait already.
+pub async fn a_manual_retry_starts_afresh_behind_those_that_wait(trial: &Trial<'_>) {
+    let mut worker = trial.worker("q").await;
+    let id = trial.enqueue(plain("q").max_attempts(2)).await;
+    // A death and an interruption are counted, and both its attempts are spent.
+    let job = worker.take_one().await;
+    trial.dies(&worker, &[&job], &[&job]).await;
+    let mut worker = trial.worker("q").await;
+    let job = worker.take_one().await;
+    worker.settle(&job, interrupt()).await;
+    let job = worker.take_one().await;
+    assert_eq!((job.deaths, job.interruptions), (1, 2));
+    worker.settle(&job, retry(Duration::ZERO)).await;
+    trial.until_promoted(id).await;
+    let job = worker.take_one().await;
+    assert_eq!(job.attempt, 2);
+    worker.settle(&job, failed()).await;
+    assert_eq!(trial.job(id).await.attempt, 2);
+
+    let waiting = trial.enqueue(plain("q")).await;
+    let asked_at = trial.now().await;
+    trial.store.retry(id).await.unwrap();
+
+    let after = trial.job(id).await;
+    assert_eq!(after.state, State::Queued);
+    assert_eq!((after.attempt, after.interruptions, after.deaths), (0, 0, 0));
+    assert_eq!(after.finished_at, None);
+    assert!(after.ready_at.unwrap() >= asked_at);
+    let first = worker.take_one().await;
+    let second = worker.take_one().await;
+    assert_eq!((first.id, second.id), (waiting, id));
+    assert_eq!((second.attempt, second.interruptions, second.deaths), (1, 0, 0));
+    worker.settle(&second, kept("done")).await;
+    trial.assert_state(id, State::Completed).await;
+}
+
+/// A deleted job is nowhere: not shown, not claimed, not promoted, its attempts gone.
+pub async fn a_deleted_job_leaves_nothing_behind(trial: &Trial<'_>) {
+    let mut worker = trial.worker("q").await;
+    let large = format!("\"{}\"", "x".repeat(10_000));
+    let failing = trial.enqueue(NewJob::new("kind", large.clone()).queue("q")).await;
+    let job = worker.take_one().await;
+    worker.settle(&job, failed()).await;
+    assert_eq!(trial.store.attempts(failing).await.unwrap().len(), 1);
+    let queued = trial.enqueue(NewJob::new("kind", large).queue("q")).await;
+    let scheduled = trial.enqueue(plain("q").delay(Duration::from_millis(1))).await;
+
+    for id in [failing, queued, scheduled] {
+        trial.store.delete(id).await.unwrap();
+        assert_eq!(trial.find(id).await, None);
+        assert_eq!(trial.store.attempts(id).await.unwrap(), []);
+        assert!(matches!(trial.store.delete(id).await, Err(Error::NotFound(unknown)) if unknown == id));
+    }
+    assert_eq!(trial.jobs(&Filter::default()).await, []);
+    trial.until_past(trial.now().await + Duration::from_millis(2)).await;
+    assert_eq!(trial.store.promote(10).await.unwrap().jobs, 0);
+    assert_eq!(worker.take(10).await, []);
+}
+
+/// While a job goes round between claim, give-back, snooze and promotion, whoever looks for it by its id finds it, once,
+/// and a cancel in the end takes hold.
+pub async fn moves_by_id_never_lose_sight_of_a_job_that_others_move(trial: &Trial<'_>) {
+    const ROUNDS: usize = 60;
+    let id = trial.enqueue(plain("q")).await;
+    let mut worker = trial.worker("q").await;
+    let going_round = async {
+        for round in 0.. {
+            trial.store.promote(10).await.unwrap();
+            for job in worker.take(1).await {
+                let verdict = if round % 2 == 0 { Verdict::Return } else { snooze(Duration::ZERO) };
+                worker.settle_all(&[end(&job, verdict)]).await;
+            }
+            if trial.find(id).await.is_some_and(|job| job.state == State::Cancelled) {
+                break;
+            }
+        }
+    };
+    let looking = async {
+        for _ in 0..ROUNDS {
+            assert!(trial.find(id).await.is_some(), "the job is somewhere");
+            let listed = trial.jobs(&Filter::default()).await;
+            assert_eq!(listed.len(), 1, "the job is in one place: {listed:?}");
+            // Refused, since it is queued, scheduled or running, but never as unknown.
+            match trial.store.retry(id).await {
+                Err(Error::WrongState { id: named, .. } | Error::Busy(named)) => assert_eq!(named, id),
+                other => panic!("a retry of an unfinished job gave {other:?}"),
+            }
+        }
+        eventually("the cancel takes hold", async || match trial.store.cancel(id).await {
+            Ok(_) => Some(()),
+            Err(Error::Busy(_)) => None,
+            Err(other) => panic!("a cancel gave {other:?}"),
+        })
+        .await;
+    };
+    tokio::join!(going_round, looking);
+    trial.assert_state(id, State::Cancelled).await;
+}

@@ -1,0 +1,334 @@
+//! What a case holds: the store under test, workers on it, and the few steps that every case is made of.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+
+use super::Fixture;
+use crate::{
+    Binding, JobId, JobRecord, NewJob, QueueState, Result, State,
+    store::{
+        Beat, BeatAnswer, BootId, Claimed, ClaimedJob, Claimer, Enqueued, Filter, Gate, Maintain, NewWorker, Observe,
+        Settlement, Store, Token, Verdict, Want, WorkerState,
+    },
+};
+
+/// How long a condition may take to come about. Far above what any store needs, so that a loaded machine fails nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Long enough that a store under test never reaches its end.
+pub(super) const HOUR: Duration = Duration::from_hours(1);
+
+/// The store under test, as its case holds it.
+#[derive(Debug)]
+pub struct Trial<'f> {
+    fixture: &'f dyn Fixture,
+    /// The store.
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl<'f> Trial<'f> {
+    /// A trial of this fixture's store.
+    pub fn new(fixture: &'f dyn Fixture) -> Self {
+        Self { fixture, store: fixture.store() }
+    }
+
+    pub(super) async fn another_handle(&self) -> Arc<dyn Store> {
+        self.fixture.another_handle().await.expect("another handle opens")
+    }
+
+    pub(super) async fn enqueue_in_transaction(&self, jobs: &[NewJob], commit: bool) -> Option<Result<Vec<Enqueued>>> {
+        self.fixture.enqueue_in_transaction(jobs, commit).await
+    }
+
+    /// Enqueues one job.
+    pub(super) async fn enqueue(&self, job: NewJob) -> JobId {
+        let enqueued = self.store.enqueue(&[job]).await.expect("the job is taken in");
+        assert_eq!(enqueued.len(), 1);
+        enqueued[0].id
+    }
+
+    /// Enqueues as many plain jobs as asked into this queue, in one bulk.
+    pub(super) async fn fill(&self, queue: &str, jobs: usize) -> Vec<JobId> {
+        let jobs = vec![plain(queue); jobs];
+        self.store.enqueue(&jobs).await.expect("the jobs are taken in").into_iter().map(|e| e.id).collect()
+    }
+
+    /// A job that must be there.
+    pub(super) async fn job(&self, id: JobId) -> JobRecord {
+        self.find(id).await.unwrap_or_else(|| panic!("job {id} is there"))
+    }
+
+    /// A job that may be there.
+    pub(super) async fn find(&self, id: JobId) -> Option<JobRecord> {
+        self.store.job(id).await.expect("the store shows a job")
+    }
+
+    pub(super) async fn state(&self, id: JobId) -> State {
+        self.job(id).await.state
+    }
+
+    pub(super) async fn assert_state(&self, id: JobId, state: State) {
+        assert_eq!(self.state(id).await, state, "the state of job {id}");
+    }
+
+    /// Every job that the filter lets through.
+    pub(super) async fn jobs(&self, filter: &Filter) -> Vec<JobRecord> {
+        self.store.jobs(filter, u32::MAX >> 1).await.expect("the store shows its jobs")
+    }
+
+    pub(super) async fn jobs_of(&self, queue: &str) -> Vec<JobRecord> {
+        self.jobs(&Filter { queue: Some(queue.into()), ..Filter::default() }).await
+    }
+
+    pub(super) async fn now(&self) -> DateTime<Utc> {
+        self.store.now().await.expect("the store tells the time")
+    }
+
+    /// A registered worker bound to these queues (`"a,b"`; `""` means any).
+    pub(super) async fn worker(&self, queues: &str) -> Hand {
+        Hand::register(self.store.clone(), queues).await
+    }
+
+    /// Promotes until this job is claimable.
+    pub(super) async fn until_promoted(&self, id: JobId) {
+        eventually("the scheduled job falls due", async || {
+            self.store.promote(100).await.expect("a promotion passes");
+            (self.state(id).await == State::Queued).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the store's clock has passed this time.
+    pub(super) async fn until_past(&self, time: DateTime<Utc>) {
+        eventually("the store's clock gets there", async || (self.now().await > time).then_some(())).await;
+    }
+
+    /// Folds every delta and reads the queues.
+    pub(super) async fn queues(&self) -> BTreeMap<String, QueueState> {
+        fold(&*self.store).await;
+        let queues = self.store.queues().await.expect("the store shows its queues");
+        queues.into_iter().map(|queue| (queue.queue.clone(), queue)).collect()
+    }
+
+    pub(super) async fn queue(&self, name: &str) -> QueueState {
+        self.queues().await.remove(name).unwrap_or_else(|| panic!("the queue {name} is listed"))
+    }
+
+    /// The worker dies with these of its jobs started, as the platform tells at once; its jobs are taken away.
+    pub(super) async fn dies(&self, worker: &Hand, holds: &[&ClaimedJob], started: &[&ClaimedJob]) {
+        worker.beat(holds, started).await;
+        assert_eq!(self.store.bury(&[worker.boot]).await.expect("a worker is buried"), [worker.boot]);
+        self.store.rescue_dead(true).await.expect("its jobs are rescued");
+    }
+
+    /// A queued job whose process has died under it as often as it takes to be a suspect.
+    pub(super) async fn suspect(&self, job: NewJob) -> JobId {
+        let queue = job.queue.clone();
+        let id = self.enqueue(job).await;
+        self.make_suspect(&queue, id).await;
+        id
+    }
+
+    /// Lets workers die under this job, which must be the first of its queue, until it is a suspect.
+    pub(super) async fn make_suspect(&self, queue: &str, id: JobId) {
+        for _ in 1..crate::limits::MAX_DEATHS {
+            let mut worker = self.worker(queue).await;
+            let job = worker.take_one().await;
+            assert_eq!(job.id, id, "the job comes first in its queue");
+            self.dies(&worker, &[&job], &[&job]).await;
+        }
+    }
+}
+
+/// A plain job of this queue.
+pub(super) fn plain(queue: &str) -> NewJob {
+    NewJob::new("kind", "{}").queue(queue)
+}
+
+/// Waits until the condition gives a value: the one place of the suite that lets time pass.
+pub(super) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Folds until nothing is left.
+pub(super) async fn fold(store: &dyn Store) {
+    // Nobody else folds a store of this suite, so a pass that finds nothing leaves nothing.
+    while Maintain::fold(store).await.expect("a fold passes") > 0 {}
+}
+
+/// Waits until the store's clock shows another time than it does now.
+pub(super) async fn tick(store: &dyn Store) -> DateTime<Utc> {
+    let now = Observe::now(store).await.expect("the store tells the time");
+    eventually("the store's clock goes on", async || {
+        let then = Observe::now(store).await.expect("the store tells the time");
+        (then > now).then_some(then)
+    })
+    .await
+}
+
+pub(super) fn completed() -> Verdict {
+    Verdict::Completed { output: None, keep: Duration::ZERO }
+}
+
+pub(super) fn kept(output: &str) -> Verdict {
+    Verdict::Completed { output: Some(output.into()), keep: HOUR }
+}
+
+pub(super) fn retry(after: Duration) -> Verdict {
+    Verdict::Retry { error: "it broke".into(), after }
+}
+
+pub(super) fn failed() -> Verdict {
+    Verdict::Failed { error: "it broke for good".into(), keep: None }
+}
+
+pub(super) fn snooze(after: Duration) -> Verdict {
+    Verdict::Snooze { reason: Some("not yet".into()), after }
+}
+
+pub(super) fn interrupt() -> Verdict {
+    Verdict::Interrupt { reason: "the worker stops".into() }
+}
+
+pub(super) fn cancelled() -> Verdict {
+    Verdict::Cancelled { reason: "someone cancelled it".into() }
+}
+
+/// One of each, and what becomes of the job. `None`: it is gone.
+pub(super) fn verdicts() -> [(Verdict, Option<State>); 8] {
+    [
+        (completed(), None),
+        (kept("done"), Some(State::Completed)),
+        (retry(HOUR), Some(State::Scheduled)),
+        (failed(), Some(State::Failed)),
+        (snooze(HOUR), Some(State::Scheduled)),
+        (Verdict::Return, Some(State::Queued)),
+        (interrupt(), Some(State::Queued)),
+        (cancelled(), Some(State::Cancelled)),
+    ]
+}
+
+/// The end of this attempt.
+pub(super) fn end(job: &ClaimedJob, verdict: Verdict) -> Settlement {
+    Settlement { id: job.id, token: job.token, verdict, ran: Duration::from_millis(7) }
+}
+
+pub(super) fn ids<'a>(jobs: impl IntoIterator<Item = &'a ClaimedJob>) -> Vec<JobId> {
+    jobs.into_iter().map(|job| job.id).collect()
+}
+
+/// A worker of the suite: it counts its claims as a worker must.
+#[derive(Debug)]
+pub(super) struct Hand {
+    pub(super) boot: BootId,
+    store: Arc<dyn Store>,
+    queues: Binding,
+    /// The claims made so far.
+    pub(super) claims: i64,
+}
+
+/// A worker that announces itself for these queues.
+pub(super) fn new_worker(queues: &str) -> NewWorker {
+    NewWorker {
+        boot: BootId::random(),
+        instance: Some("instance-1".into()),
+        host: "host-1".into(),
+        pid: 4711,
+        pool: Some("pool-1".into()),
+        queues: queues.parse().expect("a binding"),
+        kinds: vec!["kind".into(), "other".into()],
+        slots: 8,
+    }
+}
+
+impl Hand {
+    pub(super) async fn register(store: Arc<dyn Store>, queues: &str) -> Self {
+        let worker = new_worker(queues);
+        assert_eq!(store.register(&worker).await.expect("a worker registers"), WorkerState::Active);
+        Self { boot: worker.boot, store, queues: worker.queues, claims: 0 }
+    }
+
+    /// The same worker, speaking through another handle.
+    pub(super) fn moved_to(self, store: Arc<dyn Store>) -> Self {
+        Self { store, ..self }
+    }
+
+    pub(super) fn claimer(&self) -> Box<dyn Claimer> {
+        self.store.claimer(self.boot, &self.queues)
+    }
+
+    /// What the next claim for so many jobs asks; its number is used up.
+    pub(super) fn want(&mut self, jobs: u32) -> Want {
+        self.claims += 1;
+        Want { claim: self.claims, jobs, alone: false, sweep: true }
+    }
+
+    /// One call of a fresh claimer, which looks at the whole queue; asks again while the gate is busy.
+    pub(super) async fn next(&mut self, settled: &[Settlement], jobs: u32, alone: bool) -> Claimed {
+        let mut claimer = self.claimer();
+        let mut settled = settled;
+        loop {
+            let want = Want { alone, ..self.want(jobs) };
+            let claimed = claimer.next(settled, want).await.expect("a claim passes");
+            for job in &claimed.jobs {
+                assert_eq!(job.token, Token { boot: self.boot, claim: want.claim }, "the token is the claim's");
+            }
+            if claimed.gate != Gate::Busy {
+                return claimed;
+            }
+            settled = &[];
+        }
+    }
+
+    /// Claims up to so many jobs.
+    pub(super) async fn take(&mut self, jobs: u32) -> Vec<ClaimedJob> {
+        let claimed = self.next(&[], jobs, false).await;
+        assert_eq!(claimed.gate, Gate::Open, "the worker may claim");
+        claimed.jobs
+    }
+
+    /// Claims one job, which must be there; a suspect too.
+    pub(super) async fn take_one(&mut self) -> ClaimedJob {
+        let mut claimed = self.next(&[], 1, true).await;
+        assert_eq!(claimed.gate, Gate::Open, "the worker may claim");
+        assert_eq!(claimed.jobs.len(), 1, "one job is claimed");
+        claimed.jobs.remove(0)
+    }
+
+    /// Settles one attempt, and claims nothing.
+    pub(super) async fn settle(&self, job: &ClaimedJob, verdict: Verdict) {
+        self.settle_all(&[end(job, verdict)]).await;
+    }
+
+    /// Settles these attempts, and claims nothing.
+    pub(super) async fn settle_all(&self, settled: &[Settlement]) {
+        let claimed = self.claimer().next(settled, Want::default()).await.expect("a settlement passes");
+        assert!(claimed.jobs.is_empty(), "a claim of nothing claims nothing");
+    }
+
+    /// A beat that accounts for every claim so far.
+    pub(super) async fn beat(&self, holds: &[&ClaimedJob], started: &[&ClaimedJob]) -> BeatAnswer {
+        self.store.beat(&self.sign(holds, started)).await.expect("a beat passes")
+    }
+
+    pub(super) fn sign(&self, holds: &[&ClaimedJob], started: &[&ClaimedJob]) -> Beat {
+        Beat {
+            boot: self.boot,
+            holds: holds.iter().map(|job| (job.id, job.token.claim)).collect(),
+            started: started.iter().map(|job| job.id).collect(),
+            through: self.claims,
+        }
+    }
+}

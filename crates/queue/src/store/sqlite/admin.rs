@@ -1,0 +1,186 @@
+//! By hand: cancel, retry, delete, pause, and the drains of workers.
+//!
+//! A move by id needs no second look here: in one transaction with the write lock a job is in one table, and stays.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::Row;
+
+use super::{
+    SqliteStore,
+    connection::{Durability, Tx, fault},
+    enqueue::allocate,
+    json, micros, migrate,
+    settle::{self},
+    tally::{Lane, Place},
+};
+use crate::{
+    Error, JobId, Result, State,
+    limits::check_name,
+    store::{Admin, BootId, Cancel},
+};
+
+#[async_trait]
+impl Admin for SqliteStore {
+    async fn cancel(&self, id: JobId) -> Result<Cancel> {
+        self.write(Durability::Full, async |tx| cancel(tx, id).await).await
+    }
+
+    async fn retry(&self, id: JobId) -> Result<()> {
+        self.write(Durability::Full, async |tx| retry(tx, id).await).await
+    }
+
+    async fn delete(&self, id: JobId) -> Result<()> {
+        self.write(Durability::Full, async |tx| delete(tx, id).await).await
+    }
+
+    async fn pause(&self, queue: &str, paused: bool) -> Result<()> {
+        check_name("a queue", queue)?;
+        self.write(Durability::Full, async |tx| {
+            let done = sqlx::query(include_str!("pause.sql")).bind(queue).bind(paused).execute(&mut **tx).await;
+            done.map_err(fault).map(drop)
+        })
+        .await
+    }
+
+    async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>> {
+        let boots = json(boots);
+        self.write(Durability::Full, async |tx| {
+            let until = lease.map(|lease| tx.now + micros(lease));
+            let rows = sqlx::query(include_str!("drain.sql"))
+                .bind(&boots)
+                .bind(by)
+                .bind(until)
+                .bind(tx.now)
+                .fetch_all(&mut **tx)
+                .await
+                .map_err(fault)?;
+            Ok(rows.iter().map(|row| (BootId(row.get(0)), row.get(1))).collect())
+        })
+        .await
+    }
+
+    async fn recall(&self, boots: &[BootId]) -> Result<Vec<BootId>> {
+        let boots = json(boots);
+        self.write(Durability::Full, async |tx| {
+            let rows = sqlx::query(include_str!("recall.sql")).bind(&boots).fetch_all(&mut **tx).await;
+            // One whose drain had ended by itself was not draining any more.
+            let draining = |until: Option<i64>| until.is_none_or(|until| until > tx.now);
+            Ok(rows.map_err(fault)?.iter().filter(|row| draining(row.get(1))).map(|row| BootId(row.get(0))).collect())
+        })
+        .await
+    }
+
+    async fn leave(&self, boot: BootId, drain: i64) -> Result<bool> {
+        self.write(Durability::Full, async |tx| {
+            let done = sqlx::query(include_str!("leave.sql"))
+                .bind(boot.0)
+                .bind(drain)
+                .bind(tx.now)
+                .execute(&mut **tx)
+                .await
+                .map_err(fault)?;
+            Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
+
+    async fn stay(&self, boot: BootId) -> Result<bool> {
+        self.write(Durability::Full, async |tx| {
+            let done = sqlx::query("UPDATE worker SET state = 'draining' WHERE boot = ?1 AND state = 'leaving'")
+                .bind(boot.0)
+                .execute(&mut **tx)
+                .await
+                .map_err(fault)?;
+            Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
+
+    async fn migrate(&self) -> Result<i64> {
+        self.within(migrate::migrate(self)).await
+    }
+
+    async fn check_version(&self) -> Result<()> {
+        self.within(migrate::check_version(self)).await
+    }
+}
+
+/// Where a job is, and which counters count it there.
+struct Found {
+    place: Place,
+    state: State,
+    lane: Lane,
+}
+
+async fn find(tx: &mut Tx<'_>, id: JobId) -> Result<Found> {
+    let row = sqlx::query(include_str!("find.sql")).bind(id.0).fetch_optional(&mut **tx).await.map_err(fault)?;
+    let row = row.ok_or(Error::NotFound(id))?;
+    let state: State = row.get::<&str, _>(1).parse().expect("the statement has only the names of states");
+    let place = match row.get::<&str, _>(0) {
+        "ready" => Place::Ready,
+        "held" => Place::Held,
+        "later" => Place::Later,
+        "running" => Place::Running,
+        _ => Place::Finished(state),
+    };
+    Ok(Found { place, state, lane: Lane { queue: row.get(2), priority: row.get(3), kind: row.get(4) } })
+}
+
+/// Runs statements that take the id as `?1`, now as `?2` and a number of their own as `?3`.
+async fn run(tx: &mut Tx<'_>, id: JobId, number: i64, statements: &[&'static str]) -> Result<()> {
+    for statement in statements {
+        sqlx::query(*statement).bind(id.0).bind(tx.now).bind(number).execute(&mut **tx).await.map_err(fault)?;
+    }
+    Ok(())
+}
+
+async fn cancel(tx: &mut Tx<'_>, id: JobId) -> Result<Cancel> {
+    let found = find(tx, id).await?;
+    let statements = match found.place {
+        Place::Ready => [include_str!("cancel_ready.sql"), "DELETE FROM ready WHERE id = ?1"],
+        Place::Held => [include_str!("cancel_held.sql"), "DELETE FROM held WHERE id = ?1"],
+        Place::Later => [include_str!("cancel_later.sql"), "DELETE FROM later WHERE id = ?1"],
+        Place::Running => {
+            run(tx, id, 0, &["UPDATE running SET cancel_at = coalesce(cancel_at, ?2) WHERE id = ?1"]).await?;
+            return Ok(Cancel::Asked);
+        }
+        Place::Finished(_) => return Err(Error::WrongState { id, state: found.state, wanted: "cancelled" }),
+    };
+    run(tx, id, 0, &statements).await?;
+    let change = tx.tally.lane(&found.lane);
+    change.leave(found.place);
+    change.enter(Place::Finished(State::Cancelled));
+    Ok(Cancel::Done)
+}
+
+async fn retry(tx: &mut Tx<'_>, id: JobId) -> Result<()> {
+    let found = find(tx, id).await?;
+    if !matches!(found.state, State::Failed | State::Cancelled) {
+        return Err(Error::WrongState { id, state: found.state, wanted: "retried" });
+    }
+    let seq = allocate(tx, 1).await?;
+    let removes = ["DELETE FROM finished WHERE id = ?1", "DELETE FROM body WHERE job = ?1 AND part = 'output'"];
+    run(tx, id, seq, &[include_str!("retry.sql"), removes[0], removes[1]]).await?;
+    let change = tx.tally.lane(&found.lane);
+    change.leave(found.place);
+    change.enter(Place::Ready);
+    change.flow.arrived += 1;
+    Ok(())
+}
+
+async fn delete(tx: &mut Tx<'_>, id: JobId) -> Result<()> {
+    let found = find(tx, id).await?;
+    let statement = match found.place {
+        Place::Ready => "DELETE FROM ready WHERE id = ?1",
+        Place::Held => "DELETE FROM held WHERE id = ?1",
+        Place::Later => "DELETE FROM later WHERE id = ?1",
+        Place::Finished(_) => "DELETE FROM finished WHERE id = ?1",
+        Place::Running => return Err(Error::WrongState { id, state: found.state, wanted: "deleted" }),
+    };
+    run(tx, id, 0, &[statement]).await?;
+    settle::forget(tx, &[id]).await?;
+    tx.tally.lane(&found.lane).leave(found.place);
+    Ok(())
+}

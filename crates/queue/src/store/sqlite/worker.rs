@@ -1,0 +1,145 @@
+//! Workers announce themselves, beat, and leave.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::Row;
+
+use super::{
+    connection::{Tx, fault},
+    json, micros,
+    settle::{self, Ending},
+};
+use crate::{
+    JobId, Result,
+    store::{Beat, BeatAnswer, BootId, Gate, NewWorker, WorkerState},
+};
+
+/// A worker as a claim or a beat finds it.
+pub(super) struct Standing {
+    pub(super) state: WorkerState,
+    /// Its drain has ended by itself, and the row does not say so yet.
+    lapsed: bool,
+    /// It owns running jobs.
+    pub(super) holds: bool,
+}
+
+impl Standing {
+    /// Reads it; `None` if the worker is not known.
+    pub(super) async fn read(tx: &mut Tx<'_>, boot: BootId) -> Result<Option<Self>> {
+        let row = sqlx::query(include_str!("gate.sql")).bind(boot.0).fetch_optional(&mut **tx).await.map_err(fault)?;
+        Ok(row.map(|row| {
+            let state = state(row.get(0));
+            let lapsed =
+                state == WorkerState::Draining && row.get::<Option<i64>, _>(1).is_some_and(|until| until <= tx.now);
+            Self { state: if lapsed { WorkerState::Active } else { state }, lapsed, holds: row.get(2) }
+        }))
+    }
+
+    /// Its drain has ended by itself, which is to be written down.
+    pub(super) const fn has_lapsed(&self) -> bool {
+        self.lapsed
+    }
+
+    /// Writes down that its drain has ended, if it has.
+    pub(super) async fn settle(&self, tx: &mut Tx<'_>, boot: BootId) -> Result<()> {
+        if self.lapsed {
+            sqlx::query(include_str!("recall.sql")).bind(json(&[boot])).execute(&mut **tx).await.map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    /// What a claim of its is told.
+    pub(super) fn gate(standing: Option<&Self>) -> Gate {
+        match standing.map(|worker| worker.state) {
+            Some(WorkerState::Active) => Gate::Open,
+            Some(WorkerState::Draining) => Gate::Draining,
+            Some(WorkerState::Leaving) => Gate::Leaving,
+            Some(WorkerState::Dead) | None => Gate::Gone,
+        }
+    }
+}
+
+/// A state as the table has it, which its constraint keeps to the four.
+pub(super) fn state(name: &str) -> WorkerState {
+    WorkerState::from_name(name).unwrap_or(WorkerState::Dead)
+}
+
+pub(super) async fn register(tx: &mut Tx<'_>, worker: &NewWorker) -> Result<WorkerState> {
+    let row = sqlx::query(include_str!("register.sql"))
+        .bind(worker.boot.0)
+        .bind(&worker.instance)
+        .bind(&worker.host)
+        .bind(worker.pid)
+        .bind(&worker.pool)
+        .bind(worker.queues.to_string())
+        .bind(json(&worker.kinds))
+        .bind(worker.slots)
+        .bind(tx.now)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(fault)?;
+    Ok(state(row.get(0)))
+}
+
+pub(super) async fn deregister(tx: &mut Tx<'_>, boot: BootId) -> Result<bool> {
+    let holds = Standing::read(tx, boot).await?.is_some_and(|worker| worker.holds);
+    if !holds {
+        sqlx::query("DELETE FROM worker WHERE boot = ?1").bind(boot.0).execute(&mut **tx).await.map_err(fault)?;
+    }
+    Ok(!holds)
+}
+
+pub(super) async fn beat(tx: &mut Tx<'_>, beat: &Beat) -> Result<BeatAnswer> {
+    let mut answer = BeatAnswer { state: WorkerState::Dead, cancelled: Vec::new(), lost: Vec::new(), given_back: 0 };
+    match Standing::read(tx, beat.boot).await? {
+        None | Some(Standing { state: WorkerState::Dead, .. }) => return Ok(answer),
+        Some(worker) => {
+            worker.settle(tx, beat.boot).await?;
+            answer.state = worker.state;
+        }
+    }
+    sqlx::query("UPDATE worker SET beat_at = ?2, busy = ?3 WHERE boot = ?1")
+        .bind(beat.boot.0)
+        .bind(tx.now)
+        .bind(beat.started.len() as i64)
+        .execute(&mut **tx)
+        .await
+        .map_err(fault)?;
+    let owned = settle::owned(tx, beat.boot).await?;
+    let holds: HashSet<(JobId, i64)> = beat.holds.iter().copied().collect();
+    let started: HashSet<JobId> = beat.started.iter().copied().collect();
+    let (mut back, mut begun, mut there) = (Vec::new(), Vec::new(), HashMap::new());
+    for job in owned {
+        let pair = (job.id, job.claim);
+        if holds.contains(&pair) {
+            if started.contains(&job.id) && !job.begun {
+                begun.push(job.id);
+            }
+            there.insert(pair, job.cancel);
+        } else if job.claim <= beat.through {
+            back.push(Ending::give_back(job));
+        }
+    }
+    for &pair in &beat.holds {
+        match there.get(&pair) {
+            None => answer.lost.push(pair),
+            Some(true) => answer.cancelled.push(pair),
+            Some(false) => {}
+        }
+    }
+    answer.given_back = back.len() as u32;
+    settle::apply(tx, back).await?;
+    if !begun.is_empty() {
+        sqlx::query("UPDATE running SET begun = 1 WHERE id IN (SELECT value FROM json_each(?1))")
+            .bind(json(&begun))
+            .execute(&mut **tx)
+            .await
+            .map_err(fault)?;
+    }
+    Ok(answer)
+}
+
+/// The time before which a last beat is too old.
+pub(super) fn horizon(tx: &Tx<'_>, window: std::time::Duration) -> i64 {
+    tx.now - micros(window)
+}

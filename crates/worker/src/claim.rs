@@ -1,0 +1,535 @@
+//! The dispatcher: the one place that claims, hands jobs to slots, and settles.
+//!
+//! It is a loop over what happens: an answer of the store, attempts that ended, orders that a beat brought, a word to
+//! stop, a wake-up. At most one call to the store is under way, and all state is the dispatcher's own, so nothing here
+//! needs a lock but [`Hands`], which the heartbeat reads.
+//!
+//! Settling and claiming share a call: what ended meanwhile goes with the next claim. While a call is under way, slots
+//! go on with the buffer, and ends gather for the next call: the slower the store, the larger the batches.
+
+mod call;
+mod pace;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
+use headcount_queue::{
+    Queue, Stop,
+    store::{BootId, ClaimedJob, Claimer, Token, Verdict, WorkerState},
+};
+use tokio::{
+    pin, select,
+    sync::{Notify, mpsc, watch},
+    task::AbortHandle,
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::{
+    Error, Exit,
+    config::Config,
+    drain::{Deadlines, Phase, Stopper},
+    hands::{Hands, Key, Place, key},
+    heartbeat::Orders,
+    outage::{Outage, jittered},
+    registry::Registry,
+    run::{self, Ended},
+    settle::{Outbox, settlement},
+};
+use call::Answer;
+use pace::{HOLD, Pace};
+
+/// For how long a stopping worker that holds nothing waits for a claim under way.
+const LAST_CALL: Duration = Duration::from_millis(500);
+/// Ends of attempts taken up at once.
+const ENDS: usize = 512;
+
+/// An end of an attempt, on its way from its task. None: the task was dropped without one.
+type Report = (Key, Option<Ended>);
+
+/// See the module.
+pub(crate) struct Dispatcher {
+    config: Config,
+    queue: Queue,
+    registry: Arc<Registry>,
+    hands: Arc<Hands>,
+    stopper: Stopper,
+
+    /// The registration and its claimer; the claimer is away while a call is under way.
+    boot: Option<BootId>,
+    claimer: Option<Box<dyn Claimer>>,
+    /// The number of the latest claim. It goes on over registrations, so that no key ever comes twice.
+    claim: i64,
+    registrations: u32,
+
+    buffer: VecDeque<Buffered>,
+    running: HashMap<Key, Running>,
+    tasks: TaskTracker,
+    ended: mpsc::UnboundedSender<Report>,
+    outbox: Outbox,
+    outage: Outage,
+
+    pace: Pace,
+    /// When to claim next if slots are free.
+    poll_at: Instant,
+    /// Something became claimable since the latest claim was sent.
+    woken: bool,
+    /// Not before this time, after a failure.
+    retry_at: Option<Instant>,
+    /// Since when claims have said that a suspect waits for an empty process, and how long this one lets it wait.
+    suspects: Option<(Instant, Duration)>,
+    /// The number of the beat that must have named the buffered jobs before they start.
+    named_by: Option<u64>,
+    /// How many attempts were started.
+    started: u64,
+    found: Found,
+
+    state: WorkerState,
+    phase: Phase,
+    stopped_at: Option<Instant>,
+    dropped: bool,
+    given_back: usize,
+    broken: Option<String>,
+}
+
+/// What is known of the queues' being empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// There may be jobs.
+    Something,
+    /// The latest claim brought none, which proves nothing: time to ask.
+    Nothing,
+    /// Nothing is left to do, on whatever worker.
+    Empty,
+}
+
+/// A job that waits for a slot.
+struct Buffered {
+    job: Arc<ClaimedJob>,
+    stop: watch::Sender<Option<Stop>>,
+    since: Instant,
+}
+
+/// A job in a slot.
+struct Running {
+    token: Token,
+    task: AbortHandle,
+    since: Instant,
+    suspect: bool,
+}
+
+/// What the dispatcher listens to.
+pub(crate) struct Ears {
+    pub(crate) orders: mpsc::UnboundedReceiver<Orders>,
+    /// Notified when due jobs were made claimable, or a dead worker's jobs put back.
+    pub(crate) poke: Arc<Notify>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        config: Config,
+        queue: Queue,
+        registry: Arc<Registry>,
+        hands: Arc<Hands>,
+        stopper: Stopper,
+    ) -> (Self, Reports) {
+        let (ended, reports) = mpsc::unbounded_channel();
+        let dispatcher = Self {
+            config,
+            queue,
+            registry,
+            hands,
+            stopper,
+            boot: None,
+            claimer: None,
+            claim: 0,
+            registrations: 0,
+            buffer: VecDeque::new(),
+            running: HashMap::new(),
+            tasks: TaskTracker::new(),
+            ended,
+            outbox: Outbox::default(),
+            outage: Outage::of("claiming and settling jobs"),
+            pace: Pace::new(),
+            poll_at: Instant::now(),
+            woken: false,
+            retry_at: None,
+            suspects: None,
+            named_by: None,
+            started: 0,
+            found: Found::Something,
+            state: WorkerState::Active,
+            phase: Phase::Running,
+            stopped_at: None,
+            dropped: false,
+            given_back: 0,
+            broken: None,
+        };
+        (dispatcher, Reports(reports))
+    }
+
+    /// Runs until there is a reason to end. What is still under way then is dropped with the dispatcher.
+    pub(crate) async fn run(&mut self, mut ears: Ears, mut reports: Reports) -> Result<Exit, Error> {
+        let mut phases = self.stopper.watch();
+        let queue = self.queue.clone();
+        // Listening before the first claim is sent, and without a gap: an enqueue between a look and a wait is not
+        // overslept.
+        let wake = queue.wake().notified();
+        pin!(wake);
+        wake.as_mut().enable();
+        let mut call: Option<BoxFuture<'static, Answer>> = None;
+        let mut ends = Vec::with_capacity(ENDS);
+        loop {
+            let now = Instant::now();
+            self.obey(*phases.borrow_and_update());
+            if let Some(deadlines) = self.deadlines() {
+                if now >= deadlines.drop_at && !self.dropped {
+                    self.drop_running(deadlines, &mut reports).await;
+                }
+                if now >= deadlines.out_at {
+                    return Ok(self.stopped());
+                }
+            }
+            if let Some(exit) = self.is_over(call.is_some()) {
+                return Ok(exit);
+            }
+            self.tidy_buffer(now);
+            self.start_jobs();
+            if call.is_none() {
+                call = self.next_call(now);
+            }
+            let wake_at = self.wake_at(now, call.is_some());
+            select! {
+                answer = async { call.as_mut().expect("guarded by the condition").await }, if call.is_some() => {
+                    call = None;
+                    self.answered(answer)?;
+                }
+                _ = reports.0.recv_many(&mut ends, ENDS) => self.take_ends(&mut ends),
+                Some(orders) = ears.orders.recv() => self.follow(&orders),
+                _ = phases.changed() => {}
+                () = &mut wake => {
+                    wake.set(queue.wake().notified());
+                    wake.as_mut().enable();
+                    self.woken = true;
+                }
+                () = ears.poke.notified() => self.woken = true,
+                () = tokio::time::sleep_until(wake_at.into()) => {}
+            }
+        }
+    }
+
+    /// The registration, and the number of the latest claim, for the farewell.
+    pub(crate) const fn registration(&self) -> Option<(BootId, i64)> {
+        match self.boot {
+            Some(boot) => Some((boot, self.claim)),
+            None => None,
+        }
+    }
+
+    pub(crate) fn deadlines(&self) -> Option<Deadlines> {
+        Deadlines::of(self.phase, self.config.grace)
+    }
+
+    /// A word to stop takes effect.
+    fn obey(&mut self, phase: Phase) {
+        if phase == self.phase {
+            return;
+        }
+        self.phase = phase;
+        self.stopped_at.get_or_insert_with(Instant::now);
+        let running = self.running.len();
+        match phase {
+            Phase::Running => {}
+            Phase::Finish => tracing::info!(running, "finishing: nothing more is claimed"),
+            Phase::Grace(_) => {
+                tracing::info!(running, grace = ?self.config.grace, "stopping: nothing more is claimed");
+                self.hands.tell_running(Stop::Stopping);
+            }
+            Phase::Now(_) => {
+                tracing::info!(running, "stopping now");
+                self.hands.tell_running(Stop::Stopping);
+            }
+        }
+    }
+
+    /// Whether the worker ends, and how.
+    fn is_over(&mut self, calling: bool) -> Option<Exit> {
+        let patience = self.config.store_patience;
+        if [self.outage.lasts(), self.hands.unheard_for()].into_iter().flatten().any(|lasts| lasts > patience) {
+            return Some(Exit::StoreLost);
+        }
+        if !(self.running.is_empty() && self.buffer.is_empty() && self.outbox.is_empty()) {
+            return None;
+        }
+        if self.phase != Phase::Running {
+            // A claim under way may still bring jobs, which are then given back; but an idle worker does not wait long.
+            let waited = self.stopped_at.is_some_and(|at| at.elapsed() >= LAST_CALL);
+            return (!calling || self.boot.is_none() || waited && self.hands.len() == 0).then(|| self.stopped());
+        }
+        if calling || self.hands.len() > 0 {
+            return None;
+        }
+        if self.state == WorkerState::Leaving {
+            return Some(Exit::Left);
+        }
+        (self.found == Found::Empty || self.attempts_left() == Some(0)).then_some(Exit::Done)
+    }
+
+    fn stopped(&mut self) -> Exit {
+        if let Some(why) = self.broken.take() {
+            return Exit::BrokenEnvironment(why);
+        }
+        match self.given_back {
+            0 => Exit::Stopped,
+            given_back => Exit::Forced { given_back },
+        }
+    }
+
+    /// How many more attempts may be started, where that is limited.
+    fn attempts_left(&self) -> Option<u64> {
+        self.config.exit_after.map(|limit| limit.saturating_sub(self.started))
+    }
+
+    /// Whether handlers may be started: not by a worker that others may by now have taken for dead.
+    fn is_seen(&self) -> bool {
+        self.hands.silent_for() < self.config.vigil.window
+    }
+
+    /// When to look around again though nothing has happened.
+    fn wake_at(&self, now: Instant, calling: bool) -> Instant {
+        let tick = Duration::from_secs(1).min(self.config.store_patience / 4);
+        let mut at = now + tick;
+        // What is due already and was not done does not wait for time.
+        let mut sooner = |other: Option<Instant>| at = other.filter(|&other| other > now).map_or(at, |o| at.min(o));
+        if let Some(deadlines) = self.deadlines() {
+            sooner(Some(if self.dropped { deadlines.out_at } else { deadlines.drop_at }));
+        }
+        sooner(self.stopped_at.map(|at| at + LAST_CALL));
+        sooner(self.buffer.front().map(|front| front.since + HOLD * 2));
+        if !calling {
+            // A pause after a failure holds up everything but what is to be sent again.
+            let pause = self.retry_at.filter(|_| !self.outbox.owes()).unwrap_or(now);
+            sooner(Some(pause));
+            sooner(self.outbox.due_at().map(|at| at.max(pause)));
+            sooner(self.may_claim().then(|| self.poll_at.max(pause)));
+        }
+        at
+    }
+
+    /// Hands buffered jobs to free slots.
+    fn start_jobs(&mut self) {
+        if self.buffer.is_empty() || !self.is_seen() {
+            return;
+        }
+        if let Some(number) = self.named_by {
+            if !self.hands.has_heard(number) {
+                return;
+            }
+            self.named_by = None;
+        }
+        let free = (self.config.slots as usize).saturating_sub(self.running.len());
+        let starting: Vec<Buffered> = self.buffer.drain(..free.min(self.buffer.len())).collect();
+        self.hands.moved(starting.iter().map(|buffered| key(&buffered.job)), Place::Started);
+        for buffered in starting {
+            self.start(buffered);
+        }
+    }
+
+    fn start(&mut self, Buffered { job, stop, since: _ }: Buffered) {
+        self.started += 1;
+        let (key, token, suspect) = (key(&job), job.token, job.is_suspect());
+        let mut reporter = Reporter { key, ended: Some(self.ended.clone()) };
+        let span = tracing::info_span!("job", id = %job.id, kind = job.kind, attempt = job.attempt);
+        let attempt = run::attempt(Arc::clone(&self.registry), job, stop, self.config.cancel_grace);
+        let task = async move { reporter.report(attempt.await) };
+        let task = self.tasks.spawn(task.instrument(span)).abort_handle();
+        self.running.insert(key, Running { token, task, since: Instant::now(), suspect });
+    }
+
+    /// Takes up the ends of attempts.
+    fn take_ends(&mut self, ends: &mut Vec<Report>) {
+        let mut settled = Vec::with_capacity(ends.len());
+        for (key, ended) in ends.drain(..) {
+            // Not running any more: taken away, or dropped at the deadline, and its end is void.
+            let Some(running) = self.running.remove(&key) else { continue };
+            let ended = ended.unwrap_or_else(|| Ended {
+                verdict: Some(Verdict::Interrupt { reason: "its task was ended from outside the worker".into() }),
+                ran: running.since.elapsed(),
+                broken: None,
+            });
+            self.pace.ran(ended.ran);
+            if let Some(why) = ended.broken
+                && self.broken.is_none()
+            {
+                tracing::error!(why, "no job can be run here: the worker ends");
+                self.broken = Some(why);
+                self.stopper.stop();
+            }
+            match ended.verdict {
+                Some(verdict) => {
+                    self.outbox.push(settlement(key.0, running.token, verdict, ended.ran));
+                    settled.push(key);
+                }
+                None => self.hands.forget([key]),
+            }
+        }
+        self.hands.moved(settled, Place::Settled);
+    }
+
+    /// What a beat brought. Running handlers know already; buffered jobs never start.
+    fn follow(&mut self, orders: &Orders) {
+        if self.boot != Some(orders.boot) {
+            return;
+        }
+        if orders.state == WorkerState::Dead {
+            self.begin_anew();
+            return;
+        }
+        self.enter(orders.state);
+        for &lost in &orders.lost {
+            if self.unbuffer(lost).is_some() {
+                self.hands.forget([lost]);
+            }
+        }
+        for &cancelled in &orders.cancelled {
+            if let Some(buffered) = self.unbuffer(cancelled) {
+                let reason = "cancelled before it started".into();
+                self.settle_unstarted(&buffered.job, Verdict::Cancelled { reason });
+            }
+        }
+    }
+
+    fn unbuffer(&mut self, wanted: Key) -> Option<Buffered> {
+        let at = self.buffer.iter().position(|buffered| key(&buffered.job) == wanted)?;
+        self.buffer.remove(at)
+    }
+
+    /// The store has said in which state it sees this worker.
+    fn enter(&mut self, state: WorkerState) {
+        if self.state == state {
+            return;
+        }
+        match state {
+            WorkerState::Draining => tracing::info!("draining: nothing more is claimed unless the worker is recalled"),
+            WorkerState::Active => tracing::info!("recalled: claiming again"),
+            WorkerState::Leaving => tracing::info!("leaving: the worker is about to be removed"),
+            WorkerState::Dead => {}
+        }
+        self.state = state;
+    }
+
+    /// The store takes this worker for dead, or does not know it: all it held is taken away.
+    fn begin_anew(&mut self) {
+        tracing::warn!(running = self.running.len(), "taken for dead: dropping all jobs and registering anew");
+        if let Some(boot) = self.boot.take() {
+            self.hands.drop_all(boot);
+        }
+        for (_, running) in self.running.drain() {
+            running.task.abort();
+        }
+        self.buffer.clear();
+        self.outbox.clear();
+        self.named_by = None;
+        self.suspects = None;
+        self.claimer = None;
+        self.state = WorkerState::Active;
+    }
+
+    /// Gives back what has not started: all of it when no more may start here, and what was kept waiting for too long.
+    fn tidy_buffer(&mut self, now: Instant) {
+        let Some(front) = self.buffer.front() else { return };
+        let over = self.phase != Phase::Running || self.state != WorkerState::Active;
+        // A buffer that waits for a beat is not stalled by long jobs.
+        let stalled = now.duration_since(front.since) >= HOLD * 2
+            && self.running.len() >= self.config.slots as usize
+            && self.named_by.is_none();
+        if !over && !stalled {
+            return;
+        }
+        if stalled && !over {
+            self.pace.stalled();
+        }
+        for buffered in std::mem::take(&mut self.buffer) {
+            self.settle_unstarted(&buffered.job, Verdict::Return);
+        }
+        self.named_by = None;
+    }
+
+    fn settle_unstarted(&mut self, job: &ClaimedJob, verdict: Verdict) {
+        self.hands.moved([key(job)], Place::Settled);
+        self.outbox.push(settlement(job.id, job.token, verdict, Duration::ZERO));
+    }
+
+    /// Drops the handlers that have not ended by the deadline, waits for what they leave behind to end, and gives
+    /// their jobs back.
+    async fn drop_running(&mut self, deadlines: Deadlines, reports: &mut Reports) {
+        self.dropped = true;
+        if self.running.is_empty() {
+            return;
+        }
+        for running in self.running.values() {
+            running.task.abort();
+        }
+        self.tasks.close();
+        // In two halves: a handler that blocks its thread must not use up the time for ending child processes.
+        let half = deadlines.to_close() / 2;
+        let _ = timeout(half, self.tasks.wait()).await;
+        let _ = timeout(half, self.registry.close(half)).await;
+        // Those that ended in the last moment count as they ended.
+        let mut ends: Vec<Report> = std::iter::from_fn(|| reports.0.try_recv().ok()).collect();
+        ends.retain(|(_, ended)| ended.is_some());
+        self.take_ends(&mut ends);
+        let unfinished: Vec<(Key, Running)> = self.running.drain().collect();
+        self.given_back += unfinished.len();
+        self.hands.moved(unfinished.iter().map(|&(key, _)| key), Place::Settled);
+        for (key, running) in unfinished {
+            let reason = "its worker was stopped before it was done".into();
+            self.outbox.push(settlement(key.0, running.token, Verdict::Interrupt { reason }, running.since.elapsed()));
+        }
+        tracing::warn!("{} jobs were not done by the deadline and are given back", self.given_back);
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        for running in self.running.values() {
+            running.task.abort();
+        }
+        if let Some(boot) = self.boot {
+            self.hands.drop_all(boot);
+        }
+    }
+}
+
+/// The receiving end of the attempts' reports.
+pub(crate) struct Reports(mpsc::UnboundedReceiver<Report>);
+
+/// Reports the end of an attempt, also when its task is dropped or panics: else its slot would be lost.
+struct Reporter {
+    key: Key,
+    ended: Option<mpsc::UnboundedSender<Report>>,
+}
+
+impl Reporter {
+    fn report(&mut self, ended: Ended) {
+        self.send(Some(ended));
+    }
+
+    fn send(&mut self, ended: Option<Ended>) {
+        if let Some(sender) = self.ended.take() {
+            // Nobody listens any more once the worker has ended.
+            let _ = sender.send((self.key, ended));
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.send(None);
+    }
+}

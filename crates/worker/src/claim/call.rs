@@ -1,0 +1,278 @@
+//! The dispatcher's calls to the store, one at a time: which is next, and what its answer means.
+
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use headcount_queue::{
+    Result,
+    store::{BootId, Claimed, ClaimedJob, Claimer, Gate, NewWorker, Outstanding, Settlement, Want, WorkerState},
+};
+
+use super::{Buffered, Dispatcher, Found, HOLD, jittered};
+use crate::{
+    Error,
+    drain::Phase,
+    hands::{Place, key},
+    settle,
+};
+
+/// Busy gates last for the length of a beat's statement.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+
+/// The answer to a call.
+pub(super) enum Answer {
+    Registered(BootId, Instant, Result<WorkerState>),
+    Next { claimer: Box<dyn Claimer>, settled: Vec<Settlement>, want: Want, answer: Result<Claimed> },
+    Outstanding(Result<Outstanding>),
+}
+
+impl Dispatcher {
+    /// The call that is due now, if one is.
+    pub(super) fn next_call(&mut self, now: Instant) -> Option<BoxFuture<'static, Answer>> {
+        if self.retry_at.is_some_and(|at| at > now) && !self.outbox.owes() {
+            return None;
+        }
+        if self.boot.is_none() {
+            return (self.phase == Phase::Running).then(|| self.register());
+        }
+        if self.outbox.owes() {
+            // The claim's number was given up with the lost answer; nothing new is risked until this one is known.
+            let owed = self.outbox.take_owed(now)?;
+            return self.next(owed, Want::default());
+        }
+        if self.found == Found::Nothing
+            && self.hands.len() == 0
+            && self.config.exit_if_empty
+            && self.phase == Phase::Running
+        {
+            self.found = Found::Something;
+            let (store, queues) = (self.queue.store().clone(), self.config.queues.clone());
+            return Some(Box::pin(async move { Answer::Outstanding(store.outstanding(&queues).await) }));
+        }
+        let jobs = if self.may_claim() { self.room(now) } else { 0 };
+        let claims = jobs > 0 && (self.woken || self.poll_at <= now);
+        // Free slots and nothing to give them: what has ended need not wait for company.
+        let dry = self.buffer.is_empty() && jobs > 0 || self.phase != Phase::Running;
+        let settles = self.outbox.has_new() && (dry || self.outbox.due_at().is_some_and(|at| at <= now));
+        if !claims && !settles {
+            return None;
+        }
+        let settled = self.outbox.take();
+        let mut want = Want::default();
+        if jobs > 0 {
+            self.claim += 1;
+            self.woken = false;
+            want = Want { claim: self.claim, jobs, alone: self.hands.len() == settled.len(), sweep: false };
+        }
+        self.next(settled, want)
+    }
+
+    fn register(&mut self) -> BoxFuture<'static, Answer> {
+        let worker = NewWorker {
+            // A new one for each try: one whose answer was lost may have been registered.
+            boot: BootId::random(),
+            instance: self.config.instance.clone(),
+            host: self.config.host.clone(),
+            pid: std::process::id(),
+            pool: self.config.pool.clone(),
+            queues: self.config.queues.clone(),
+            kinds: self.registry.kinds(),
+            slots: self.config.slots,
+        };
+        let store = self.queue.store().clone();
+        Box::pin(async move {
+            let at = Instant::now();
+            let state = store.register(&worker).await;
+            Answer::Registered(worker.boot, at, state)
+        })
+    }
+
+    fn next(&mut self, settled: Vec<Settlement>, want: Want) -> Option<BoxFuture<'static, Answer>> {
+        let mut claimer = self.claimer.take()?;
+        Some(Box::pin(async move {
+            let answer = claimer.next(&settled, want).await;
+            Answer::Next { claimer, settled, want, answer }
+        }))
+    }
+
+    /// Whether this worker may take jobs at all; a draining one asks too, since the gate tells it of its recall.
+    pub(super) fn may_claim(&self) -> bool {
+        self.phase == Phase::Running
+            && self.boot.is_some()
+            && self.state != WorkerState::Leaving
+            && self.is_seen()
+            && !self.runs_a_suspect()
+            && !self.makes_room_for_a_suspect()
+    }
+
+    /// A suspect runs alone, so that its process's death would certainly be its own.
+    fn runs_a_suspect(&self) -> bool {
+        self.running.values().any(|running| running.suspect)
+            || self.buffer.iter().any(|buffered| buffered.job.is_suspect())
+    }
+
+    /// A suspect that finds no empty process for long is made one: this worker lets its jobs end and claims no others.
+    fn makes_room_for_a_suspect(&self) -> bool {
+        self.suspects.is_some_and(|(since, patience)| since.elapsed() > patience)
+            && !(self.running.is_empty() && self.buffer.is_empty())
+    }
+
+    /// How many jobs to ask for.
+    fn room(&self, now: Instant) -> u32 {
+        let running = self.running.len() as u32;
+        let free = self.config.slots.saturating_sub(running);
+        // Slots held for longer than a buffered job should wait do not turn over: they count for nothing.
+        let turning = self.running.values().filter(|running| now.duration_since(running.since) < HOLD).count();
+        let turning = turning as u32 + free;
+        let turning = if self.suspects.is_some() || self.state != WorkerState::Active { 0 } else { turning };
+        let buffered = self.buffer.len() as u32;
+        let room = self.pace.want(free, turning, buffered);
+        match self.attempts_left() {
+            Some(left) => room.min(left.saturating_sub(u64::from(buffered)).try_into().unwrap_or(u32::MAX)),
+            None => room,
+        }
+    }
+
+    /// Takes up an answer.
+    pub(super) fn answered(&mut self, answer: Answer) -> Result<(), Error> {
+        self.retry_at = None;
+        match answer {
+            Answer::Registered(boot, at, Ok(state)) => {
+                self.outage.over();
+                self.registrations += 1;
+                self.boot = Some(boot);
+                self.claimer = Some(self.queue.store().claimer(boot, &self.config.queues));
+                self.poll_at = at;
+                self.hands.registered(boot, at);
+                self.enter(state);
+                tracing::info!(%boot, queues = %Shown(&self.config.queues), slots = self.config.slots, "worker ready");
+            }
+            Answer::Registered(_, _, Err(error)) => {
+                if self.registrations == 0 && !error.is_unknown() {
+                    return Err(error.into());
+                }
+                self.failed(&error);
+            }
+            Answer::Outstanding(Ok(outstanding)) => {
+                self.outage.over();
+                self.found = if outstanding.is_idle() { Found::Empty } else { Found::Something };
+            }
+            Answer::Outstanding(Err(error)) => {
+                self.failed(&error);
+                self.found = Found::Nothing;
+            }
+            Answer::Next { claimer, settled, want, answer } => {
+                // Of an earlier registration, dropped meanwhile: nothing of it counts.
+                if self.boot.is_none() {
+                    return Ok(());
+                }
+                self.claimer = Some(claimer);
+                match answer {
+                    Ok(claimed) => {
+                        self.outage.over();
+                        self.hands.forget(settle::keys(&settled));
+                        self.claimed(want, claimed);
+                    }
+                    Err(error) => self.lost(settled, want, &error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: &headcount_queue::Error) -> Duration {
+        let pause = self.outage.failed(error);
+        self.retry_at = Some(Instant::now() + pause);
+        pause
+    }
+
+    /// A call failed: its settlements go again, alone, and its claim is given up.
+    fn lost(&mut self, settled: Vec<Settlement>, want: Want, error: &headcount_queue::Error) {
+        if want.claim > 0 {
+            self.hands.give_up(want.claim);
+        }
+        if matches!(error, headcount_queue::Error::Unregistered) {
+            self.begin_anew();
+            return;
+        }
+        let pause = self.failed(error);
+        if error.is_unknown() || want.claim > 0 {
+            self.outbox.send_again(settled, pause);
+        } else {
+            self.outbox.refused(settled, &error.to_string(), pause);
+        }
+    }
+
+    /// A claim was answered.
+    fn claimed(&mut self, want: Want, claimed: Claimed) {
+        if want.claim == 0 {
+            // Its gate says nothing that the next claim or beat would not; but one that is gone settles nothing more.
+            if claimed.gate == Gate::Gone {
+                self.begin_anew();
+            }
+            return;
+        }
+        let brought = claimed.jobs.len();
+        self.take_in(claimed.jobs);
+        self.hands.give_up(want.claim);
+        let now = Instant::now();
+        let poll = self.config.poll;
+        let spread = if self.config.jitter { jittered } else { |pause| pause };
+        match claimed.gate {
+            Gate::Open => {
+                self.enter(WorkerState::Active);
+                // An empty process has had its chance: whatever suspects wait now are newly counted.
+                let since = self.suspects.filter(|_| !want.alone);
+                let patience = || (now, jittered(self.config.vigil.scan));
+                self.suspects = claimed.suspects.then(|| since.unwrap_or_else(patience));
+                let alone = want.alone && claimed.suspects;
+                self.poll_at = if brought >= want.jobs as usize || alone && brought > 0 {
+                    now
+                } else {
+                    let rest = self.pace.rest(brought > 0, poll);
+                    now + spread(rest)
+                };
+                self.found = if brought == 0 { Found::Nothing } else { Found::Something };
+            }
+            Gate::Busy => self.poll_at = now + jittered(BUSY_PAUSE),
+            Gate::Draining => {
+                self.enter(WorkerState::Draining);
+                self.poll_at = now + spread(poll);
+                self.found = Found::Nothing;
+            }
+            Gate::Leaving => self.enter(WorkerState::Leaving),
+            Gate::Gone => self.begin_anew(),
+        }
+    }
+
+    /// Puts claimed jobs into the buffer.
+    ///
+    /// The first jobs of a process, and every suspect, are named in a beat before they start: else a job that kills
+    /// its process within a beat's time would never be counted as started, and would do so for ever.
+    fn take_in(&mut self, jobs: Vec<ClaimedJob>) {
+        let Some(first) = jobs.first() else { return };
+        let (claim, since) = (first.token.claim, Instant::now());
+        let name_first = self.started == 0 || jobs.iter().any(ClaimedJob::is_suspect);
+        let stops = self.hands.answered(claim, &jobs);
+        for (job, stop) in jobs.into_iter().zip(stops) {
+            self.buffer.push_back(Buffered { job: job.into(), stop, since });
+        }
+        if name_first {
+            let free = (self.config.slots as usize).saturating_sub(self.running.len());
+            self.hands.moved(self.buffer.iter().take(free).map(|buffered| key(&buffered.job)), Place::Started);
+            self.named_by = Some(self.hands.want_beat());
+        }
+    }
+}
+
+/// A binding as a person reads it.
+struct Shown<'a>(&'a headcount_queue::Binding);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.names() {
+            None => f.write_str("any"),
+            Some(names) => f.write_str(&names.join(",")),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! How many jobs to hold beyond the free slots, and when to look again: pure arithmetic on what was measured.
+
+use std::time::Duration;
+
+/// Nothing should wait in the buffer for longer than this.
+pub(super) const HOLD: Duration = Duration::from_millis(50);
+/// The most jobs that one claim asks for, and that a buffer holds.
+pub(super) const MOST: u32 = 1000;
+
+/// Measured so far.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// The moving average of run times, in seconds.
+    mean: Option<f64>,
+    /// How many polls in a row brought nothing.
+    dry: u32,
+}
+
+impl Pace {
+    pub(super) const fn new() -> Self {
+        Self { mean: None, dry: 0 }
+    }
+
+    /// An attempt took this long.
+    pub(super) fn ran(&mut self, time: Duration) {
+        // What a slot costs beside the handler itself: without it a no-op job would ask for a boundless buffer.
+        let time = time.as_secs_f64() + 20e-6;
+        self.mean = Some(self.mean.map_or(time, |mean| mean + (time - mean) / 16.0));
+    }
+
+    /// The buffer was not worked off in time: the average was wrong about what is to come.
+    pub(super) fn stalled(&mut self) {
+        self.mean = Some(self.mean.unwrap_or_default().max(HOLD.as_secs_f64()));
+    }
+
+    /// How many jobs to hold beyond the free slots, so that `turning` slots start the last of them after half of
+    /// [`HOLD`]. None as long as nothing was measured, or where a job takes longer than that.
+    pub(super) fn buffer(&self, turning: u32) -> u32 {
+        let Some(mean) = self.mean else { return 0 };
+        let half = HOLD.as_secs_f64() / 2.0;
+        if mean > half {
+            return 0;
+        }
+        ((half / mean * f64::from(turning)) as u32).min(MOST)
+    }
+
+    /// How many jobs to ask for now: to fill `free` slots and the buffer, and only when a slot would stand idle or the
+    /// buffer is half empty.
+    pub(super) fn want(&self, free: u32, turning: u32, buffered: u32) -> u32 {
+        let target = self.buffer(turning);
+        if buffered >= free && buffered - free > target / 2 || free + target == 0 {
+            return 0;
+        }
+        (free + target).saturating_sub(buffered).min(MOST)
+    }
+
+    /// The wait after a claim that brought fewer jobs than wanted: a quarter of the poll interval after one that
+    /// brought any, then doubling back to the whole.
+    pub(super) fn rest(&mut self, brought_any: bool, poll: Duration) -> Duration {
+        self.dry = if brought_any { 0 } else { (self.dry + 1).min(2) };
+        poll / 4 * (1 << self.dry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(run: Duration) -> Pace {
+        let mut pace = Pace::new();
+        pace.ran(run);
+        pace
+    }
+
+    #[test]
+    fn nothing_is_buffered_before_a_measurement_nor_for_long_jobs() {
+        assert_eq!(Pace::new().want(10, 10, 0), 10);
+        assert_eq!(measured(Duration::from_millis(40)).want(10, 10, 0), 10);
+        assert_eq!(measured(Duration::from_secs(9)).want(0, 10, 0), 0);
+    }
+
+    #[test]
+    fn the_buffer_is_worked_off_within_the_hold_whatever_the_run_time() {
+        for millis in [0.0, 0.1, 1.0, 3.0, 10.0, 24.0] {
+            let pace = measured(Duration::from_secs_f64(millis / 1e3));
+            for slots in [1, 10, 100] {
+                let last_waits = f64::from(pace.buffer(slots)) / f64::from(slots) * millis / 1e3;
+                assert!(last_waits <= HOLD.as_secs_f64() / 2.0, "{millis} ms, {slots} slots: {last_waits} s");
+            }
+        }
+        assert_eq!(measured(Duration::ZERO).buffer(100), MOST);
+    }
+
+    #[test]
+    fn one_asks_again_at_half_empty() {
+        let pace = measured(Duration::from_millis(1));
+        let target = pace.buffer(10);
+        assert!(target > 100);
+        assert_eq!(pace.want(0, 10, target), 0);
+        assert_eq!(pace.want(0, 10, target / 2 + 1), 0);
+        assert_eq!(pace.want(0, 10, target / 2), target - target / 2);
+        assert_eq!(pace.want(3, 10, 2), target + 1);
+    }
+
+    #[test]
+    fn a_stalled_buffer_ends_the_buffering_and_short_jobs_bring_it_back() {
+        let mut pace = measured(Duration::from_millis(1));
+        pace.stalled();
+        assert_eq!(pace.buffer(10), 0);
+        (0..64).for_each(|_| pace.ran(Duration::from_millis(1)));
+        assert!(pace.buffer(10) > 0);
+    }
+
+    #[test]
+    fn polls_come_sooner_after_work_was_found() {
+        let poll = Duration::from_millis(400);
+        let mut pace = Pace::new();
+        let rests: Vec<_> =
+            [true, false, false, false, true].map(|any| pace.rest(any, poll).as_millis()).into_iter().collect();
+        assert_eq!(rests, [100, 200, 400, 400, 100]);
+    }
+}

@@ -1,0 +1,174 @@
+//! A worker from its start to its farewell.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use headcount_queue::{
+    Queue,
+    store::{Beat, BootId},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::timeout,
+};
+
+use crate::{
+    Builder, Error,
+    claim::{Dispatcher, Ears},
+    config::Config,
+    drain::{Deadlines, Stopper},
+    hands::Hands,
+    heartbeat::Heartbeat,
+    registry::Registry,
+    signals, upkeep,
+};
+
+/// How long a worker that nothing presses may take to say good-bye.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exit {
+    /// Its queues were empty, or it has done the number of attempts it was to do.
+    Done,
+    /// It was told to, and everything that ran finished.
+    Stopped,
+    /// It was told to, and what had not finished in time was given back.
+    Forced {
+        /// How many jobs.
+        given_back: usize,
+    },
+    /// The store did not answer for longer than the patience. Its jobs are rescued by others.
+    StoreLost,
+    /// No job can be run here, for this reason.
+    BrokenEnvironment(String),
+    /// It was drained, is idle, and is about to be removed by the scaler.
+    Left,
+}
+
+/// Claims jobs, runs them, and settles them.
+///
+/// ```no_run
+/// # use headcount_queue::Queue;
+/// # use headcount_worker::Worker;
+/// # use std::sync::Arc;
+/// # async fn example(queue: Queue, program: Arc<dyn headcount_worker::Handler>) -> Result<(), headcount_worker::Error> {
+/// let worker = Worker::builder(queue).handle_any(program).queues("media, mail").slots(20).build()?;
+/// let stopper = worker.stopper();
+/// tokio::spawn(async move {
+///     // …, and in the end:
+///     stopper.stop();
+/// });
+/// let exit = worker.run().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Worker {
+    queue: Queue,
+    registry: Arc<Registry>,
+    config: Config,
+    stopper: Stopper,
+}
+
+impl Worker {
+    /// Describes a worker for this queue.
+    pub fn builder(queue: Queue) -> Builder<()> {
+        Builder::new(queue)
+    }
+
+    pub(crate) fn new(queue: Queue, registry: Registry, config: Config) -> Self {
+        Self { queue, registry: Arc::new(registry), config, stopper: Stopper::new() }
+    }
+
+    /// What stops this worker from outside.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Runs until it is told to stop, or has nothing left to do where that is asked for.
+    ///
+    /// Dropping this future drops the running handlers without a word to the store: their jobs are rescued by others
+    /// once the worker is taken for dead. Stop it instead.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the store refuses the worker; [`Error::System`] when a thread or a signal is not to be
+    /// had. An outage of the store is no error: it is waited out.
+    pub async fn run(self) -> Result<Exit, Error> {
+        let Self { queue, registry, config, stopper } = self;
+        let store = Arc::clone(queue.store());
+        let _signals = config.signals.then(|| signals::listen(&stopper)).transpose()?;
+        let hands = Arc::new(Hands::new());
+        let poke = Arc::new(Notify::new());
+        let (orders, heard) = mpsc::unbounded_channel();
+        let heartbeat =
+            Heartbeat::start(Arc::clone(&store), Arc::clone(&hands), orders, config.beat, config.vigil.window)?;
+        let mut upkeep = upkeep::start(&store, config.poll, config.vigil, &poke);
+        let check = start_check(queue.clone(), Arc::clone(&registry), config.queues.clone());
+        upkeep.spawn(check);
+
+        let (mut dispatcher, reports) = Dispatcher::new(config, queue, registry, hands, stopper);
+        let exit = dispatcher.run(Ears { orders: heard, poke }, reports).await;
+
+        drop(upkeep);
+        // A beat after the farewell would only be told that the worker is dead.
+        let _ = timeout(Duration::from_millis(500), heartbeat.end()).await;
+        if let Some((boot, claim)) = dispatcher.registration()
+            && !matches!(exit, Ok(Exit::StoreLost))
+        {
+            let limit = dispatcher.deadlines().map_or(FAREWELL, Deadlines::to_leave);
+            if let Ok(Err(error)) = timeout(limit, farewell(&*store, boot, claim)).await {
+                tracing::warn!(%error, "the worker could not take itself off the books; it will be taken for dead");
+            }
+        }
+        drop(dispatcher);
+        if let Ok(exit) = &exit {
+            tracing::info!(?exit, "worker ended");
+        }
+        exit
+    }
+
+    /// Runs and obeys the process's signals meanwhile: see [`signals`].
+    ///
+    /// # Errors
+    /// As [`Worker::run`].
+    pub async fn run_with_signals(mut self) -> Result<Exit, Error> {
+        self.config.signals = true;
+        self.run().await
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("config", &self.config).field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
+
+/// Takes the worker off the books. If it owns jobs still, their claim's answer was lost: a last beat gives them back.
+async fn farewell(store: &dyn headcount_queue::store::Store, boot: BootId, claim: i64) -> headcount_queue::Result<()> {
+    if !store.deregister(boot).await? {
+        store.beat(&Beat { boot, holds: Vec::new(), started: Vec::new(), through: claim }).await?;
+        store.deregister(boot).await?;
+    }
+    Ok(())
+}
+
+/// Warns of kinds that wait in this worker's queues and that it cannot run.
+async fn start_check(queue: Queue, registry: Arc<Registry>, bound: headcount_queue::Binding) {
+    // On an error nothing is said: the dispatcher meets the same store and does.
+    let Ok(queues) = queue.store().queues().await else { return };
+    let mut unknown: BTreeMap<String, i64> = BTreeMap::new();
+    for lane in queues.into_iter().filter(|queue| bound.includes(&queue.queue)).flat_map(|queue| queue.lanes) {
+        let waiting = lane.depth.ready + lane.depth.scheduled + lane.depth.held;
+        if waiting > 0 && registry.find(&lane.kind).is_none() {
+            *unknown.entry(lane.kind).or_default() += waiting;
+        }
+    }
+    for (kind, waiting) in unknown {
+        tracing::warn!(
+            kind,
+            waiting,
+            "jobs of this kind wait in this worker's queues, and it cannot run them: register the kind here, or move \
+             it to a queue of its own"
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! What the tests share: jobs, deadlines, and waiting for a condition.
+
+use std::{future::Future, time::Duration};
+
+use chrono::DateTime;
+use headcount_queue::{
+    JobId,
+    store::{BootId, ClaimedJob, Token},
+};
+
+/// Long enough for anything that is not broken.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A job as a worker hands it to a handler.
+pub(crate) fn claimed(payload: &str) -> ClaimedJob {
+    ClaimedJob {
+        id: JobId(41),
+        token: Token { boot: BootId(7), claim: 3 },
+        queue: "media".into(),
+        kind: "sample".into(),
+        priority: 0,
+        payload: payload.into(),
+        meta: None,
+        attempt: 2,
+        max_attempts: 5,
+        interruptions: 0,
+        deaths: 0,
+        timeout: None,
+        max_run_time: None,
+        backoff: None,
+        retention: None,
+        enqueued_at: DateTime::UNIX_EPOCH,
+        run_at: DateTime::UNIX_EPOCH,
+        ready_at: DateTime::UNIX_EPOCH,
+        started_at: DateTime::UNIX_EPOCH,
+    }
+}
+
+/// Waits for a condition that no event tells of, and fails the test at the deadline.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let waiting = async {
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+}
+
+/// Awaits something that must come.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+}

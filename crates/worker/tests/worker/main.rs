@@ -1,0 +1,11 @@
+//! The worker against a real store and real programs.
+
+mod common;
+mod stage;
+mod verdicts;
+mod stop;
+mod orders;
+mod suspects;
+mod exec;
+mod line;
+mod program;
