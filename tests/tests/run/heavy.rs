@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, kill_process};
 use headcount_tests::{Signal, eventually};
+use rustix::process::{Pid, kill_process};
 
 use crate::interrupted::Scene;
 
