@@ -61,11 +61,11 @@ fn bulk(n: usize) -> Vec<NewJob> {
 async fn work_off(claimer: &mut Box<dyn Claimer>, batch: u32) -> Vec<JobId> {
     let (mut ids, mut settled) = (Vec::new(), Vec::new());
     for claim in 1.. {
-        let claimed = claimer.next(&settled, want(claim, batch)).await.unwrap();
-        assert_eq!(claimed.gate, Gate::Open);
-        settled = claimed.jobs.iter().map(|job| completed(job.id, job.token)).collect();
-        ids.extend(claimed.jobs.iter().map(|job| job.id));
-        if claimed.jobs.is_empty() {
+        let answer = claimer.next(&settled, want(claim, batch)).await.unwrap();
+        assert_eq!(answer.gate, Gate::Open);
+        settled = answer.jobs.iter().map(|job| completed(job.id, job.token)).collect();
+        ids.extend(answer.jobs.iter().map(|job| job.id));
+        if answer.jobs.is_empty() {
             break;
         }
     }

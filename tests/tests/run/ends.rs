@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use headcount_tests::Folder;
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn failed_lines_are_listed_and_stay_and_can_be_tried_again() {
@@ -46,7 +46,8 @@ async fn a_line_that_fails_is_tried_again_as_often_as_asked() {
 #[tokio::test]
 async fn a_command_that_is_not_there_is_refused_before_anything_begins() {
     let folder = Folder::new();
-    let ended = folder.headcount(["run", "--name", "x", "--", "no-such-program-here"]).stdin("a\n").start().ends(SOON).await;
+    let ended =
+        folder.headcount(["run", "--name", "x", "--", "no-such-program-here"]).stdin("a\n").start().ends(SOON).await;
     assert_eq!(ended.code(), Some(78), "{}", ended.stderr());
     assert!(ended.stderr().contains("no-such-program-here"), "{}", ended.stderr());
     // Its name is free again.
