@@ -2,7 +2,7 @@
 -- begins, in every claim alike, or they deadlock.
 -- $1 boot  $2 the claim's number  $3 the most jobs  $4 queue[]  $5 priority[]  $6 seq[]: the lanes in the order in
 -- which they are served, and where to start in each  $7 the bound queues, NULL for any  $8 whether the worker holds
--- nothing, and so may take a suspect  $9 the ids that `first` has settled.
+-- nothing, and so may take a suspect  $9 the ids that `first` has settled  $10 recalls as last read, or NULL.
 -- Rows: at least one: gate, recalls and suspects in each, and a job each or NULL. Any order.
 -- Locks: the worker FOR SHARE, only what is taken from held or ready. Index: ready_lane; ready's primary key.
 gate AS MATERIALIZED (
@@ -13,6 +13,10 @@ gate AS MATERIALIZED (
     FOR SHARE SKIP LOCKED
 ), clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
+), recalls AS MATERIALIZED (
+    SELECT coalesce(sum(q.recalls), 0)::bigint AS n
+    FROM headcount.queue q
+    WHERE q.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(q.queue, 'run:'))
 ), suspect AS (
     DELETE FROM headcount.held
     WHERE id = ANY (ARRAY(
@@ -29,7 +33,8 @@ gate AS MATERIALIZED (
     RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
               timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra
 ), lane AS MATERIALIZED (
-    SELECT l.queue, l.priority, l.seq
+    -- Jobs were put back into their places, which lie behind: this claim looks for them itself.
+    SELECT l.queue, l.priority, CASE WHEN (SELECT r.n FROM recalls r) <> $10::bigint THEN 0 ELSE l.seq END AS seq
     FROM unnest($4::text[], $5::smallint[], $6::bigint[]) WITH ORDINALITY AS l (queue, priority, seq, place)
     WHERE EXISTS (SELECT FROM gate) AND NOT EXISTS (SELECT FROM suspect)
       AND l.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
@@ -97,8 +102,7 @@ FROM (
             (SELECT CASE WHEN w.state = 'draining' AND w.drain_until < clock_timestamp() THEN 'active' ELSE w.state END
              FROM headcount.worker w WHERE w.boot = $1),
             'dead') END AS gate,
-        (SELECT coalesce(sum(q.recalls), 0)::bigint FROM headcount.queue q
-         WHERE q.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(q.queue, 'run:'))) AS recalls,
+        (SELECT r.n FROM recalls r) AS recalls,
         EXISTS (
             SELECT FROM headcount.held h
             WHERE h.reason = 'suspect' AND h.id <> ALL (ARRAY(SELECT s.id FROM suspect s))
