@@ -16,9 +16,10 @@ WITH taken AS (
            extra
     FROM taken
 ), counted AS (
-    INSERT INTO headcount.tally (queue, priority, kind, ready, failed, cancelled, returned)
+    -- No flow: what a person does by hand says nothing about the rate of work.
+    INSERT INTO headcount.tally (queue, priority, kind, ready, failed, cancelled)
     SELECT queue, priority, kind, 1, CASE WHEN state = 'failed' THEN -1 END,
-           CASE WHEN state = 'cancelled' THEN -1 END, 1
+           CASE WHEN state = 'cancelled' THEN -1 END
     FROM taken
 )
 SELECT id FROM taken

@@ -1,7 +1,8 @@
 -- Ends attempts of one worker, whatever became of them: each job goes where its verdict says.
 -- $1 boot  $2 id[] (ascending, each once)  $3 claim[]  $4 verdict[]: completed, retry, failed, snooze, return,
 -- interrupt, cancelled, died, lost (died, and nobody's fault)  $5 text[]: the error or reason  $6 output[]
--- $7 ms[]: the wait, or how long it is kept (NULL: without end)  $8 ran_ms[]  $9 MAX_INTERRUPTIONS  $10 MAX_DEATHS  $11: outputs of more bytes lie in body.
+-- $7 ms[]: the wait, or how long it is kept (NULL: without end)  $8 ran_ms[]  $9 MAX_INTERRUPTIONS  $10 MAX_DEATHS
+-- $11: outputs of more bytes lie in body.
 -- Rows: id, fate (gone, completed, failed, cancelled, later, ready, held). A token that no longer holds has no row.
 -- Locks: running, by id; last of all queue, by name. Index: running's primary key; the entry of an id is found by
 -- binary search (width_bucket), not by a join with unnest.
