@@ -37,7 +37,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Resizes pools so that they follow their queues.
 ///
 /// ```no_run
-/// # async fn example(store: std::sync::Arc<dyn headcount_queue::store::Store>) -> anyhow::Result<()> {
+/// # async fn example(store: std::sync::Arc<dyn headcount_queue::store::Store>) -> headcount_queue::Result<()> {
 /// use std::sync::Arc;
 /// use headcount_scaler::{LocalConfig, LocalDriver, PoolSpec, Reconciler};
 ///
@@ -318,14 +318,19 @@ impl Pool {
         let limits = self.driver.limits(self.spec.name());
         let muster = self.roll.muster(self.spec.name(), by, &limits, &status, &reading.workers, reading.at);
         let mut gone = muster.gone;
-        if !gone.boots.is_empty() {
-            match bury(store, &gone.boots).await {
-                Ok(buried) if buried.is_empty() => {}
-                Ok(buried) => actions.push(Action::Buried(buried)),
-                Err(error) => actions.push(Action::Failed(error.to_string())),
+        let mut recounted = None;
+        match bury(store, &std::mem::take(&mut gone.boots)).await {
+            Ok(buried) if buried.is_empty() => {}
+            Ok(buried) => {
+                actions.push(Action::Buried(buried));
+                let reading = recounted.insert(reading.clone());
+                if let Err(error) = reading.recount(store).await {
+                    return (Err(Unseen::Store(error.to_string())), gone);
+                }
             }
+            Err(error) => actions.push(Action::Failed(error.to_string())),
         }
-        gone.boots.clear();
+        let reading = recounted.as_ref().unwrap_or(reading);
         let listed = status.instances.iter().filter(|i| i.state == InstanceState::Up).count() as u32;
         let mut seen = Observation {
             at: reading.at,
@@ -354,6 +359,9 @@ impl Pool {
 /// Marks workers dead whose process is gone, and frees their jobs. Two statements, as for any death: the second sees
 /// what claims in flight took while the first waited.
 async fn bury(store: &dyn Store, boots: &[BootId]) -> Result<Vec<BootId>> {
+    if boots.is_empty() {
+        return Ok(Vec::new());
+    }
     let buried = store.bury(boots).await?;
     if !buried.is_empty() {
         store.rescue_dead(true).await?;

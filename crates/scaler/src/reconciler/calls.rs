@@ -39,6 +39,13 @@ pub(super) async fn apply(all: &[Pool], turns: &[Turn], limit: Duration) -> Vec<
     turns.iter().map(|turn| answers.by_ref().take(turn.changes.len()).collect()).collect()
 }
 
+/// What is asked of one driver, and where each question stands among all.
+struct Group<Q> {
+    driver: Arc<dyn ScalerDriver>,
+    places: Vec<usize>,
+    questions: Vec<Q>,
+}
+
 /// Makes one call per driver with everything asked of it, and puts the answers into the order of the questions.
 ///
 /// Each call is a task of its own, so that a driver which panics fails its own pools only.
@@ -53,19 +60,18 @@ where
     F: Future<Output = Vec<Result<A, DriverError>>> + Send + 'static,
 {
     let mut answers: Vec<Option<Result<A, DriverError>>> = asked.iter().map(|_| None).collect();
-    let mut groups: Vec<(Arc<dyn ScalerDriver>, Vec<usize>, Vec<Q>)> = Vec::new();
+    let mut groups: Vec<Group<Q>> = Vec::new();
     for (i, (driver, question)) in asked.into_iter().enumerate() {
-        match groups.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, &driver)) {
-            Some((_, places, questions)) => {
-                places.push(i);
-                questions.push(question);
-            }
-            None => groups.push((driver, vec![i], vec![question])),
-        }
+        let group = match groups.iter().position(|group| Arc::ptr_eq(&group.driver, &driver)) {
+            Some(known) => &mut groups[known],
+            None => groups.push_mut(Group { driver, places: Vec::new(), questions: Vec::new() }),
+        };
+        group.places.push(i);
+        group.questions.push(question);
     }
     let mut calls = JoinSet::new();
     let mut tasks = Vec::new();
-    for (driver, places, questions) in groups {
+    for Group { driver, places, questions } in groups {
         let call = call(driver, questions);
         let task = calls.spawn(async move { tokio::time::timeout(limit, call).await });
         tasks.push((task.id(), places));
