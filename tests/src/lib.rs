@@ -17,8 +17,10 @@ pub mod eventually;
 pub mod folder;
 pub mod postgres;
 pub mod process;
+pub mod place;
 
 pub use eventually::eventually;
 pub use folder::Folder;
+pub use place::Place;
 pub use postgres::{Database, Server};
 pub use process::{Ended, Process, Program, Signal, headcount};

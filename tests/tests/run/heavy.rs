@@ -1,6 +1,6 @@
 //! Runs that are killed without a warning.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use headcount_tests::{Signal, eventually};
 use rustix::process::{Pid, kill_process};
@@ -46,4 +46,24 @@ async fn a_worker_that_is_killed_is_replaced_and_its_line_runs_again() {
     let ended = run.ends(SOON).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr());
     assert_eq!(ended.stdout().lines().count(), 6, "{}", ended.stdout());
+}
+
+#[tokio::test]
+async fn a_line_that_kills_its_worker_again_and_again_is_quarantined_and_none_of_its_neighbours_is() {
+    let folder = headcount_tests::Folder::new();
+    // Its parent is the worker. A second of the kind makes innocents of the first one's victims meet the other.
+    let script = "case $1 in bomb*) kill -9 $PPID; sleep 100;; *) sleep 0.1; echo $1;; esac";
+    let input: String = (0..100).map(|i| if i % 50 == 25 { format!("bomb{i}\n") } else { format!("{i}\n") }).collect();
+    let args = ["run", "--name", "x", "--max", "2", "--slots", "8", "--", "sh", "-c", script, "sh", "{}"];
+    let mut run = folder.headcount(args).stdin(input).start();
+    let ended = run.ends(Duration::from_mins(3)).await;
+    assert_eq!(ended.code(), Some(1), "{}", ended.stderr());
+    let stderr = ended.stderr();
+    assert!(stderr.contains("2 of 100 lines failed"), "{stderr}");
+    for bomb in ["failed: bomb25: quarantined", "failed: bomb75: quarantined"] {
+        assert!(stderr.contains(bomb), "{stderr}");
+    }
+    let stdout = ended.stdout();
+    let printed: BTreeSet<&str> = stdout.lines().collect();
+    assert_eq!(printed.len(), 98);
 }

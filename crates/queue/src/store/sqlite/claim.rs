@@ -122,20 +122,31 @@ async fn claim(tx: &mut Tx<'_>, boot: BootId, queues: Option<&str>, want: Want, 
     // The worker says that it holds nothing; so must the store, or a suspect's death could be a neighbour's.
     if let Some(suspect) = suspects.first().filter(|_| want.alone && !standing.holds) {
         claimed.suspects = suspects.len() > 1;
-        claimed.jobs = take(tx, token, &[*suspect], Place::Held, &HashMap::new()).await?;
+        claimed.jobs = take(tx, token, &[*suspect], Place::Held).await?;
         return Ok(claimed);
     }
     let lanes = lanes(tx, queues, want.jobs).await?;
-    let within: HashMap<&str, Duration> = lanes.iter().map(|lane| (&*lane.queue, lane.start_within)).collect();
-    let ids = pick(&lanes, want.jobs as usize, turn);
-    claimed.jobs = take(tx, token, &ids, Place::Ready, &within).await?;
+    let chosen = pick(&lanes, want.jobs as usize, turn);
+    claimed.jobs = take(tx, token, &chosen, Place::Ready).await?;
     Ok(claimed)
 }
 
 /// Suspects that wait in these queues, at most two.
-async fn suspects(tx: &mut Tx<'_>, queues: Option<&str>) -> Result<Vec<i64>> {
+async fn suspects(tx: &mut Tx<'_>, queues: Option<&str>) -> Result<Vec<Choice>> {
     let rows = sqlx::query(include_str!("suspects.sql")).bind(queues).fetch_all(&mut **tx).await.map_err(fault)?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(rows.iter().map(|row| Choice { id: row.get(0), start_within: start_within(row, 1) }).collect())
+}
+
+/// A job to take.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    id: i64,
+    /// Starting it later than this after it became claimable counts as late.
+    start_within: Duration,
+}
+
+fn start_within(row: &SqliteRow, column: usize) -> Duration {
+    Duration::from_millis(row.get::<i64, _>(column) as u64)
 }
 
 /// The head of a lane.
@@ -153,7 +164,7 @@ async fn lanes(tx: &mut Tx<'_>, queues: Option<&str>, n: u32) -> Result<Vec<Head
     let head = |row: &SqliteRow| Head {
         queue: row.get(0),
         priority: row.get(1),
-        start_within: Duration::from_millis(row.get::<i64, _>(2) as u64),
+        start_within: start_within(row, 2),
         ids: serde_json::from_str(row.get(3)).unwrap_or_default(),
     };
     Ok(rows.iter().map(head).filter(|head| !head.ids.is_empty()).collect())
@@ -161,37 +172,34 @@ async fn lanes(tx: &mut Tx<'_>, queues: Option<&str>, n: u32) -> Result<Vec<Head
 
 /// Which jobs to take, in the order in which they are to start: by priority strictly; queues of equal priority in turn,
 /// one job each, beginning after the queue that was served last.
-fn pick(lanes: &[Head], n: usize, turn: Option<&str>) -> Vec<i64> {
+fn pick(lanes: &[Head], n: usize, turn: Option<&str>) -> Vec<Choice> {
     let mut order: Vec<&Head> = lanes.iter().collect();
     order.sort_by_key(|lane| (-i32::from(lane.priority), turn.is_some_and(|turn| *lane.queue <= *turn), &*lane.queue));
-    let mut ids = Vec::with_capacity(n);
+    let mut choices = Vec::with_capacity(n);
     for equals in order.chunk_by(|a, b| a.priority == b.priority) {
         let longest = equals.iter().map(|lane| lane.ids.len()).max().unwrap_or_default();
-        ids.extend((0..longest).flat_map(|i| equals.iter().filter_map(move |lane| lane.ids.get(i))));
-        if ids.len() >= n {
+        for i in 0..longest {
+            let round = equals.iter().filter_map(|lane| Some((lane, *lane.ids.get(i)?)));
+            choices.extend(round.map(|(lane, id)| Choice { id, start_within: lane.start_within }));
+        }
+        if choices.len() >= n {
             break;
         }
     }
-    ids.truncate(n);
-    ids
+    choices.truncate(n);
+    choices
 }
 
 /// Moves these jobs into `running`.
-async fn take(
-    tx: &mut Tx<'_>,
-    token: Token,
-    ids: &[i64],
-    from: Place,
-    within: &HashMap<&str, Duration>,
-) -> Result<Vec<ClaimedJob>> {
-    if ids.is_empty() {
+async fn take(tx: &mut Tx<'_>, token: Token, chosen: &[Choice], from: Place) -> Result<Vec<ClaimedJob>> {
+    if chosen.is_empty() {
         return Ok(Vec::new());
     }
     let (copy, remove) = match from {
         Place::Held => (include_str!("claim_suspect.sql"), include_str!("claimed_suspect.sql")),
         _ => (include_str!("claim.sql"), include_str!("claimed.sql")),
     };
-    let list = json(ids);
+    let list = json(&chosen.iter().map(|choice| choice.id).collect::<Vec<_>>());
     sqlx::query(copy)
         .bind(&list)
         .bind(token.boot.0)
@@ -204,20 +212,20 @@ async fn take(
     let apart: Vec<i64> =
         rows.iter().filter(|row| row.get::<Option<&str>, _>(4).is_none()).map(|row| row.get(0)).collect();
     let mut payloads = payloads(tx, &apart).await?;
-    let mut jobs: Vec<ClaimedJob> =
-        rows.iter().map(|row| job(row, token, tx.now, payloads.remove(&row.get(0)))).collect();
-    // RETURNING has no order.
-    let place: HashMap<i64, usize> = ids.iter().copied().zip(0..).collect();
-    jobs.sort_by_key(|job| place[&job.id.0]);
-    for job in &jobs {
+    let place: HashMap<i64, usize> = chosen.iter().map(|choice| choice.id).zip(0..).collect();
+    let mut jobs = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let job = job(row, token, tx.now, payloads.remove(&row.get(0)));
         let lane = Lane { queue: job.queue.clone(), priority: job.priority, kind: job.kind.clone() };
         let change = tx.tally.lane(&lane);
         change.leave(from);
         change.enter(Place::Running);
         let delay = (job.started_at - job.ready_at).to_std().unwrap_or_default();
-        let within = within.get(&*job.queue).copied().unwrap_or(Duration::from_secs(60));
-        change.start(delay, within);
+        change.start(delay, chosen[place[&job.id.0]].start_within);
+        jobs.push(job);
     }
+    // RETURNING has no order.
+    jobs.sort_by_key(|job| place[&job.id.0]);
     Ok(jobs)
 }
 
@@ -272,14 +280,18 @@ mod tests {
         Head { queue: queue.into(), priority, start_within: Duration::ZERO, ids: ids.into() }
     }
 
+    fn order(lanes: &[Head], n: usize, turn: Option<&str>) -> Vec<i64> {
+        pick(lanes, n, turn).iter().map(|choice| choice.id).collect()
+    }
+
     #[test]
     fn priority_is_strict_and_queues_of_equal_priority_are_served_in_turn() {
         let lanes = [lane("a", 0, &[1, 2, 3]), lane("b", 0, &[4]), lane("b", 5, &[5]), lane("c", 0, &[6, 7])];
-        assert_eq!(pick(&lanes, 9, None), [5, 1, 4, 6, 2, 7, 3]);
-        assert_eq!(pick(&lanes, 4, Some("a")), [5, 4, 6, 1]);
-        assert_eq!(pick(&lanes, 1, Some("a")), [5]);
-        assert_eq!(pick(&lanes[..2], 2, Some("b")), [1, 4]);
-        assert_eq!(pick(&lanes[..2], 1, Some("a")), [4]);
-        assert!(pick(&lanes, 0, None).is_empty());
+        assert_eq!(order(&lanes, 9, None), [5, 1, 4, 6, 2, 7, 3]);
+        assert_eq!(order(&lanes, 4, Some("a")), [5, 4, 6, 1]);
+        assert_eq!(order(&lanes, 1, Some("a")), [5]);
+        assert_eq!(order(&lanes[..2], 2, Some("b")), [1, 4]);
+        assert_eq!(order(&lanes[..2], 1, Some("a")), [4]);
+        assert!(order(&lanes, 0, None).is_empty());
     }
 }

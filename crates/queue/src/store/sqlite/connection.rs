@@ -105,7 +105,7 @@ impl Writer {
 
     /// Runs `work` in a transaction that holds the write lock, and commits if it succeeds.
     ///
-    /// Only the beginning can find the lock taken (also as BUSY_SNAPSHOT), and only it is repeated; whoever has begun
+    /// Only the beginning can find the lock taken (also as `BUSY_SNAPSHOT`), and only it is repeated; whoever has begun
     /// immediately reads the newest view and is never refused later.
     pub(super) async fn write<T>(
         &mut self,
@@ -337,7 +337,7 @@ fn code(error: &sqlx::Error) -> Option<i32> {
     Some(code & 0xff)
 }
 
-/// Whether another connection holds what this one wanted (SQLITE_BUSY and its kinds, SQLITE_LOCKED).
+/// Whether another connection holds what this one wanted (`SQLITE_BUSY` and its kinds, `SQLITE_LOCKED`).
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(code(error), Some(5 | 6))
 }

@@ -4,7 +4,7 @@
 -- Index: ready_lane, by one descent a queue and a lane. A plain ORDER BY over all would sort the backlog.
 WITH RECURSIVE
 every (queue) AS (
-    SELECT (SELECT r.queue FROM ready r ORDER BY r.queue LIMIT 1) WHERE ?1 IS NULL
+    SELECT '' WHERE ?1 IS NULL
     UNION ALL
     SELECT (SELECT r.queue FROM ready r WHERE r.queue > every.queue ORDER BY r.queue LIMIT 1)
     FROM every
@@ -14,7 +14,7 @@ bound (queue) AS (
     SELECT value FROM json_each(?1)
     UNION ALL
     -- Private queues are not in "any".
-    SELECT queue FROM every WHERE queue IS NOT NULL AND NOT (queue >= 'run:' AND queue < 'run;')
+    SELECT queue FROM every WHERE queue <> '' AND NOT (queue >= 'run:' AND queue < 'run;')
 ),
 open (queue) AS (
     SELECT queue FROM bound WHERE NOT EXISTS (SELECT 1 FROM queue q WHERE q.name = bound.queue AND q.paused)
