@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{Depth, Flow, NewJob, store::Verdict};
 
-/// Twelve random histories, each of up to sixty steps. A failure is simplified before it is shown.
+/// Twelve random histories, each of up to a hundred steps. A failure is simplified before it is shown.
 pub async fn the_counters_agree_with_a_recount_after_any_history(trial: &Trial<'_>) {
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     let mut played = 0;
     for _ in 0..12 {
-        let mut tree = history::histories(60).new_tree(&mut runner).expect("a history is drawn");
+        let mut tree = history::histories(50..=100).new_tree(&mut runner).expect("a history is drawn");
         let mut play = async |steps: &[history::Step]| {
             played += 1;
             history::play(trial, &format!("h{played}"), steps).await
