@@ -51,7 +51,7 @@ impl Default for Options {
 /// migrated when it is opened.
 pub async fn open(url: &StoreUrl, options: &Options) -> Result<Arc<dyn Store>> {
     match url {
-        StoreUrl::Postgres(_) => Err(crate::Error::Rejected("postgres is not built yet".into())),
+        StoreUrl::Postgres(url) => Ok(Arc::new(postgres::PostgresStore::open(url, options)?)),
         StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteStore::open(path.as_deref(), options).await?)),
     }
 }

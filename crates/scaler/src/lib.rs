@@ -1,1 +1,29 @@
-//! x
+//! The scaler of Headcount: it resizes pools of workers so that they follow their queues, and kills no job for it.
+//!
+//! A [`Reconciler`] goes round in ticks. In each it [observes](observe) the store and the platform, [decides](decide)
+//! how many workers should be claiming, and [acts](act): it recalls draining workers before it grows the pool, and it
+//! drains workers, and sees them idle, before it has the platform remove them. What it saw, decided and did is a
+//! [`TickRecord`].
+//!
+//! The platform stands behind [`ScalerDriver`]: [`LocalDriver`] keeps worker processes on this machine. Workers and
+//! scaler never speak to each other; they meet in the store.
+//!
+//! In reading order: [`PoolSpec`] says what a pool is, [`driver`] what a platform does for it, [`observe`] what is
+//! seen, [`decide`] what follows from it, [`act`] how it is done without harm, and [`reconciler`] is the loop.
+
+mod pool;
+pub mod driver;
+pub mod observe;
+pub mod decide;
+pub mod act;
+pub mod reconciler;
+mod record;
+
+pub use driver::{
+    ScalerDriver,
+    local::{LocalConfig, LocalDriver, Log},
+    noop::NoopDriver,
+};
+pub use pool::{Policy, PoolSpec};
+pub use reconciler::Reconciler;
+pub use record::{Counts, TickRecord};

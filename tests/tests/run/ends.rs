@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use headcount_tests::Folder;
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn failed_lines_are_listed_and_stay_and_can_be_tried_again() {

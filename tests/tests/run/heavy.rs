@@ -56,7 +56,7 @@ async fn a_line_that_kills_its_worker_again_and_again_is_quarantined_and_none_of
     let input: String = (0..100).map(|i| if i % 50 == 25 { format!("bomb{i}\n") } else { format!("{i}\n") }).collect();
     let args = ["run", "--name", "x", "--max", "2", "--slots", "8", "--", "sh", "-c", script, "sh", "{}"];
     let mut run = folder.headcount(args).stdin(input).start();
-    let ended = run.ends(Duration::from_secs(180)).await;
+    let ended = run.ends(Duration::from_mins(3)).await;
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr());
     let stderr = ended.stderr();
     assert!(stderr.contains("2 of 100 lines failed"), "{stderr}");

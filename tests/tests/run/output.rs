@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use headcount_tests::{Ended, Folder};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 async fn run(folder: &Folder, args: &[&str], input: impl Into<Vec<u8>>) -> Ended {
     folder.headcount([&["run"], args].concat()).stdin(input).start().ends(SOON).await

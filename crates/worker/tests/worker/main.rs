@@ -6,6 +6,7 @@ mod verdicts;
 mod stop;
 mod orders;
 mod suspects;
+mod faults;
 mod exec;
 mod line;
 mod program;

@@ -10,7 +10,7 @@ use headcount_worker::Exit;
 
 use crate::{
     common::eventually,
-    stage::{Act, Event, Stage, add, hire, memory, no_workers, until, until_gone, until_state, worker},
+    stage::{Act, Event, Sample, Stage, add, hire, memory, no_workers, until, until_gone, until_state, worker},
 };
 
 async fn boot(queue: &Queue) -> BootId {
@@ -106,4 +106,22 @@ async fn a_job_that_was_taken_away_stops_its_handler_and_its_result_does_not_cou
     assert!(attempts.iter().all(|attempt| !attempt.error.contains("told to stop")), "{attempts:?}");
     hired.stopper.stop_now();
     hired.end().await;
+}
+
+#[tokio::test]
+async fn a_job_cancelled_between_its_claim_and_its_start_never_starts() {
+    let (queue, stage) = (memory().await, Stage::new());
+    let hired = hire(worker(&queue, &stage).slots(1));
+    let done = || std::iter::repeat_with(|| Sample { act: Act::Done }).take(20);
+    queue.enqueue_all(done()).await.unwrap();
+    stage.until("short jobs are run", |stage| stage.count(Event::Ended) == 20).await;
+    let jobs = queue.enqueue_all(std::iter::once(Sample { act: Act::Gate }).chain(done())).await.unwrap();
+    stage.started(jobs[0].id).await;
+    let cancelled = jobs[5].id;
+    queue.cancel(cancelled).await.unwrap();
+    until_state(&queue, cancelled, State::Cancelled).await;
+    stage.gate.add_permits(1);
+    until_gone(&queue, jobs[20].id).await;
+    assert_eq!(stage.count_of(cancelled, Event::Started), 0);
+    hired.stop().await;
 }

@@ -72,11 +72,14 @@ async fn a_suspect_is_named_as_started_before_its_handler_starts() {
 #[tokio::test]
 async fn a_suspect_does_not_starve_behind_a_busy_worker() {
     let (queue, stage) = (memory().await, Stage::new());
-    let nap = |i: u64| Sample { act: Act::Nap(Duration::from_millis(5 + i % 7)) };
-    let backlog = queue.enqueue_all((0..3000).map(nap)).await.unwrap();
-    let hired = hire(worker(&queue, &stage));
-    stage.until("it is busy", |stage| stage.count(Event::Ended) > 20).await;
+    let nap = |i: u64| Sample { act: Act::Nap(Duration::from_millis(20 + i % 41)) };
     let bomb = suspect(&queue, Act::Done).await;
+    queue.store().pause("bombs", true).await.unwrap();
+    let backlog = queue.enqueue_all((0..3000).map(nap)).await.unwrap();
+    let hired = hire(worker(&queue, &stage).slots(16));
+    stage.until("it is busy", |stage| stage.count(Event::Ended) > 20).await;
+    assert_eq!(stage.count_of(bomb, Event::Started), 0);
+    queue.store().pause("bombs", false).await.unwrap();
     stage.until("the suspect runs", |stage| stage.count_of(bomb, Event::Ended) == 1).await;
     let last = backlog.last().unwrap().id;
     assert_eq!(stage.count_of(last, Event::Started), 0, "it ran before the backlog was worked off");

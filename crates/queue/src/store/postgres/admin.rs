@@ -1,0 +1,153 @@
+//! By hand: cancel, retry, delete, pause, and the drains of workers.
+//!
+//! A job that a claim in flight takes is matched nowhere: it has left the one table for the statement that waited for
+//! it, and is not yet in the other for that statement's view. So a move by id that matched nothing is tried again, until
+//! a look at all the tables in one view says that there is nothing to move.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{PostgresStore, column, connection::Fault, millis};
+use crate::{
+    Error, JobId, Result, State,
+    limits::check_name,
+    store::{Admin, BootId, Cancel},
+};
+
+/// How often to look for a job that moves each time.
+const TRIES: u32 = 100;
+
+/// What a move by id may do.
+#[derive(Debug, Clone, Copy)]
+struct Move {
+    /// As a participle.
+    wanted: &'static str,
+    /// From which states.
+    from: &'static [State],
+}
+
+const CANCEL: Move = Move { wanted: "cancelled", from: &[State::Scheduled, State::Queued, State::Running] };
+const RETRY: Move = Move { wanted: "retried", from: &[State::Failed, State::Cancelled] };
+const DELETE: Move = Move {
+    wanted: "deleted",
+    from: &[State::Scheduled, State::Queued, State::WaitAsync, State::Completed, State::Failed, State::Cancelled],
+};
+
+#[async_trait]
+impl Admin for PostgresStore {
+    async fn cancel(&self, id: JobId) -> Result<Cancel> {
+        for _ in 0..TRIES {
+            let rows = self.ask(&self.statements.cancel, |query| query.bind(id.0)).await?;
+            if column(&rows[0], "done")? {
+                return Ok(Cancel::Done);
+            }
+            if column(&rows[0], "asked")? {
+                return Ok(Cancel::Asked);
+            }
+            self.still(id, CANCEL).await?;
+        }
+        Err(Error::Busy(id))
+    }
+
+    async fn retry(&self, id: JobId) -> Result<()> {
+        for _ in 0..TRIES {
+            if !self.ask(&self.statements.retry, |query| query.bind(id.0)).await?.is_empty() {
+                return Ok(());
+            }
+            self.still(id, RETRY).await?;
+        }
+        Err(Error::Busy(id))
+    }
+
+    async fn delete(&self, id: JobId) -> Result<()> {
+        for _ in 0..TRIES {
+            if !self.ask(&self.statements.delete, |query| query.bind(id.0)).await?.is_empty() {
+                return Ok(());
+            }
+            self.still(id, DELETE).await?;
+        }
+        Err(Error::Busy(id))
+    }
+
+    async fn pause(&self, queue: &str, paused: bool) -> Result<()> {
+        check_name("a queue", queue)?;
+        self.ask(&self.statements.pause, |query| query.bind(queue.to_owned()).bind(paused)).await.map(drop)
+    }
+
+    async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>> {
+        let boots = numbers(boots);
+        let rows = self
+            .ask(&self.statements.drain, |query| query.bind(&boots).bind(by.to_owned()).bind(lease.map(millis)))
+            .await?;
+        rows.iter().map(|row| Ok((BootId(column(row, "boot")?), column(row, "drain_epoch")?))).collect()
+    }
+
+    async fn recall(&self, boots: &[BootId]) -> Result<Vec<BootId>> {
+        let boots = numbers(boots);
+        let rows = self.ask(&self.statements.recall, |query| query.bind(&boots)).await?;
+        rows.iter().map(|row| column(row, "boot").map(BootId)).collect()
+    }
+
+    async fn leave(&self, boot: BootId, drain: i64) -> Result<bool> {
+        let deadline = self.connections.deadline();
+        loop {
+            match self.try_leave(boot, drain, deadline).await {
+                Err(Fault::Conflict(error)) => self.connections.collided(error, deadline).await?,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    async fn stay(&self, boot: BootId) -> Result<bool> {
+        Ok(!self.ask(&self.statements.stay, |query| query.bind(boot.0)).await?.is_empty())
+    }
+
+    async fn migrate(&self) -> Result<i64> {
+        self.migrated().await
+    }
+
+    async fn check_version(&self) -> Result<()> {
+        self.version_checked().await
+    }
+}
+
+impl PostgresStore {
+    /// Whether the job is still where it may be moved from; else an error that says where it is.
+    async fn still(&self, id: JobId, to: Move) -> Result<()> {
+        match self.state_of(id).await? {
+            None => Err(Error::NotFound(id)),
+            Some(state) if to.from.contains(&state) => Ok(()),
+            Some(state) => Err(Error::WrongState { id, state, wanted: to.wanted }),
+        }
+    }
+
+    async fn try_leave(&self, boot: BootId, drain: i64, deadline: Instant) -> Result<bool, Fault> {
+        let mut line = self.connections.line(deadline).await?;
+        line.begin().await?;
+        let rows = line.rows(sqlx::query(self.statements.lock_worker.clone()).bind(boot.0)).await?;
+        let leaves = match rows.first() {
+            Some(row) => {
+                column::<&str>(row, "state")? == "draining"
+                    && column::<i64>(row, "drain_epoch")? == drain
+                    && !column::<bool>(row, "lapsed")?
+            }
+            None => false,
+        };
+        let leaves = leaves && {
+            // A later statement, which sees what the claims took that the lock has waited for.
+            let rows = line.rows(sqlx::query(self.statements.owns.clone()).bind(boot.0)).await?;
+            !column::<bool>(&rows[0], "owns")?
+        };
+        if leaves {
+            line.rows(sqlx::query(self.statements.leave.clone()).bind(boot.0)).await?;
+        }
+        line.commit().await?;
+        Ok(leaves)
+    }
+}
+
+fn numbers(boots: &[BootId]) -> Vec<i64> {
+    boots.iter().map(|boot| boot.0).collect()
+}

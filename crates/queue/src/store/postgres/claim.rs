@@ -1,0 +1,114 @@
+//! Workers announce themselves, beat, and leave.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{PostgresStore, claimer::PostgresClaimer, column, connection::Fault, settle::Ending};
+use crate::{
+    Binding, Error, JobId, Result,
+    store::{Beat, BeatAnswer, BootId, Claim, Claimer, NewWorker, WorkerState},
+};
+
+#[async_trait]
+impl Claim for PostgresStore {
+    async fn register(&self, worker: &NewWorker) -> Result<WorkerState> {
+        let rows = self
+            .connections
+            .rows(self.connections.deadline(), || {
+                sqlx::query(self.statements.register.clone())
+                    .bind(worker.boot.0)
+                    .bind(&worker.instance)
+                    .bind(&worker.host)
+                    .bind(i64::from(worker.pid))
+                    .bind(&worker.pool)
+                    .bind(worker.queues.names().map(<[String]>::to_vec))
+                    .bind(&worker.kinds)
+                    .bind(i32::try_from(worker.slots).unwrap_or(i32::MAX))
+            })
+            .await?;
+        rows.first().map_or(Ok(WorkerState::Dead), |row| state(column(row, "state")?))
+    }
+
+    async fn deregister(&self, boot: BootId) -> Result<bool> {
+        let deadline = self.connections.deadline();
+        loop {
+            match self.try_deregister(boot, deadline).await {
+                Err(Fault::Conflict(error)) => self.connections.collided(error, deadline).await?,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    fn claimer(&self, boot: BootId, queues: &Binding) -> Box<dyn Claimer> {
+        Box::new(PostgresClaimer::new(self.clone(), boot, queues.clone()))
+    }
+
+    async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {
+        let deadline = self.connections.deadline();
+        let started: Vec<i64> = beat.started.iter().map(|id| id.0).collect();
+        let rows = self
+            .connections
+            .rows(deadline, || sqlx::query(self.statements.beat.clone()).bind(beat.boot.0).bind(&started))
+            .await?;
+        let mut answer =
+            BeatAnswer { state: WorkerState::Dead, cancelled: Vec::new(), lost: Vec::new(), given_back: 0 };
+        let Some(first) = rows.first() else { return Ok(answer) };
+        answer.state = state(column(first, "state")?)?;
+        // What the store shows this worker to own, and whether each was cancelled.
+        let mut owned: HashMap<(JobId, i64), bool> = HashMap::new();
+        for row in &rows {
+            if let Some(id) = column::<Option<i64>>(row, "id")? {
+                owned.insert((JobId(id), column(row, "claim")?), column(row, "cancelled")?);
+            }
+        }
+        for held in &beat.holds {
+            match owned.remove(held) {
+                None => answer.lost.push(*held),
+                Some(true) => answer.cancelled.push(*held),
+                Some(false) => {}
+            }
+        }
+        // Claims whose answer never came.
+        let back: BTreeMap<JobId, Ending> = owned
+            .into_keys()
+            .filter(|&(_, claim)| claim <= beat.through)
+            .map(|(id, claim)| (id, Ending::silent(claim, "return")))
+            .collect();
+        if !back.is_empty() {
+            answer.given_back = self.end(beat.boot, &back, deadline).await?.len() as u32;
+        }
+        Ok(answer)
+    }
+
+    async fn heart(&self) -> Result<Arc<dyn Claim>> {
+        // It connects at its first beat, on the runtime that beats.
+        Ok(Arc::new(self.apart()))
+    }
+}
+
+impl PostgresStore {
+    async fn try_deregister(&self, boot: BootId, deadline: Instant) -> Result<bool, Fault> {
+        let mut line = self.connections.line(deadline).await?;
+        line.begin().await?;
+        // A claim in flight may give it jobs yet: wait for it, and look in a later statement.
+        line.rows(sqlx::query(self.statements.lock_worker.clone()).bind(boot.0)).await?;
+        let rows = line.rows(sqlx::query(self.statements.owns.clone()).bind(boot.0)).await?;
+        let owns = column::<bool>(&rows[0], "owns")?;
+        if !owns {
+            line.rows(sqlx::query(self.statements.deregister.clone()).bind(boot.0)).await?;
+        }
+        line.commit().await?;
+        Ok(!owns)
+    }
+}
+
+/// A state by its name in the store.
+pub(super) fn state(name: &str) -> Result<WorkerState> {
+    WorkerState::from_name(name)
+        .ok_or_else(|| Error::Rejected(format!("a worker is {name:?}, which this program does not know: update it")))
+}

@@ -1,0 +1,113 @@
+-- Claims jobs. Follows claim_pure.sql or claim_fused.sql, whose `first` is done first: what ends is locked before what
+-- begins, in every claim alike, or they deadlock.
+-- $1 boot  $2 the claim's number  $3 the most jobs  $4 queue[]  $5 priority[]  $6 seq[]: the lanes in the order in
+-- which they are served, and where to start in each  $7 the bound queues, NULL for any  $8 whether the worker holds
+-- nothing, and so may take a suspect  $9 the ids that `first` has settled  $10 recalls as last read, or NULL.
+-- Rows: at least one: gate, recalls and suspects in each, and a job each or NULL. Any order.
+-- Locks: the worker FOR SHARE, only what is taken from held or ready. Index: ready_lane; ready's primary key.
+gate AS MATERIALIZED (
+    -- A row lock and not a predicate: a drain's UPDATE waits for it, so that no claim is in flight when it returns.
+    SELECT w.boot FROM headcount.worker w
+    WHERE w.boot = $1 AND (SELECT count(*) FROM first) > 0
+      AND (w.state = 'active' OR (w.state = 'draining' AND w.drain_until < clock_timestamp()))
+    FOR SHARE SKIP LOCKED
+), clock AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), recalls AS MATERIALIZED (
+    SELECT coalesce(sum(q.recalls), 0)::bigint AS n
+    FROM headcount.queue q
+    WHERE q.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(q.queue, 'run:'))
+), suspect AS (
+    DELETE FROM headcount.held
+    WHERE id = ANY (ARRAY(
+        SELECT h.id FROM headcount.held h
+        WHERE h.reason = 'suspect' AND $8 AND $3::bigint > 0 AND EXISTS (SELECT FROM gate)
+          -- The worker says that it holds nothing; so must the store, or the death could be a neighbour's.
+          AND NOT EXISTS (SELECT FROM headcount.running r WHERE r.boot = $1 AND r.id <> ALL ($9::bigint[]))
+          AND (h.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(h.queue, 'run:')))
+          AND h.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
+        ORDER BY h.priority DESC, h.seq
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
+              timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra
+), lane AS MATERIALIZED (
+    -- Jobs were put back into their places, which lie behind: this claim looks for them itself.
+    SELECT l.queue, l.priority, CASE WHEN (SELECT r.n FROM recalls r) <> $10::bigint THEN 0 ELSE l.seq END AS seq
+    FROM unnest($4::text[], $5::smallint[], $6::bigint[]) WITH ORDINALITY AS l (queue, priority, seq, place)
+    WHERE EXISTS (SELECT FROM gate) AND NOT EXISTS (SELECT FROM suspect)
+      AND l.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
+    ORDER BY l.place
+), taken AS (
+    DELETE FROM headcount.ready
+    WHERE id = ANY (ARRAY(
+        -- The lanes come in order, so nothing is merged or sorted, and the outer LIMIT stops the walk: rows that are
+        -- not taken are never locked, and rows that others have locked are made up for by the next lane.
+        SELECT r.id
+        FROM lane l
+        CROSS JOIN LATERAL (
+            SELECT r.id FROM headcount.ready r
+            WHERE r.queue = l.queue AND r.priority = l.priority AND r.seq >= l.seq
+            ORDER BY r.seq
+            LIMIT $3::bigint
+            FOR UPDATE SKIP LOCKED
+        ) r
+        LIMIT $3::bigint
+    ))
+    RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
+              timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra
+), moved AS (
+    -- From what the deletes gave back, never from the locking selects: a row skipped after a concurrent change would
+    -- be claimed twice.
+    INSERT INTO headcount.running (
+        id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
+        timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, boot, claim, started_at
+    )
+    SELECT t.id, t.queue, t.priority, t.seq, t.kind, t.payload, t.payload_codec, t.attempt, t.max_attempts,
+           t.interruptions, t.deaths, t.timeout_ms, t.max_run_ms, t.options, t.enqueued_at, t.run_at, t.ready_at,
+           t.meta, t.extra, $1, $2, c.at
+    FROM clock c
+    CROSS JOIN (SELECT * FROM taken UNION ALL SELECT * FROM suspect) t
+    RETURNING id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
+              max_run_ms, options, enqueued_at, run_at, ready_at, started_at, meta
+), counted AS (
+    INSERT INTO headcount.tally (queue, priority, kind, ready, held, running, started, late, delay_bucket)
+    SELECT s.queue, s.priority, s.kind,
+           CASE WHEN NOT EXISTS (SELECT FROM suspect) THEN -count(*) END,
+           CASE WHEN EXISTS (SELECT FROM suspect) THEN -count(*) END,
+           count(*), count(*), nullif(count(*) FILTER (WHERE s.late), 0), s.delay_bucket
+    FROM (
+        SELECT m.queue, m.priority, m.kind,
+               m.started_at - m.ready_at > coalesce(q.start_within_ms, 60000) * interval '1 ms' AS late,
+               -- Bucket b holds delays up to 2^b ms.
+               width_bucket(m.started_at - m.ready_at, '{
+                   00:00:00.001001, 00:00:00.002001, 00:00:00.004001, 00:00:00.008001, 00:00:00.016001,
+                   00:00:00.032001, 00:00:00.064001, 00:00:00.128001, 00:00:00.256001, 00:00:00.512001,
+                   00:00:01.024001, 00:00:02.048001, 00:00:04.096001, 00:00:08.192001, 00:00:16.384001,
+                   00:00:32.768001, 00:01:05.536001, 00:02:11.072001, 00:04:22.144001, 00:08:44.288001,
+                   00:17:28.576001, 00:34:57.152001}'::interval[]) AS delay_bucket
+        FROM moved m
+        LEFT JOIN headcount.queue q ON q.queue = m.queue
+    ) s
+    GROUP BY s.queue, s.priority, s.kind, s.delay_bucket
+)
+SELECT a.gate, a.recalls, a.suspects, m.id, m.queue, m.priority, m.seq, m.kind, m.payload::text AS payload, m.attempt,
+       m.max_attempts, m.interruptions, m.deaths, m.timeout_ms, m.max_run_ms, m.options::text AS options,
+       m.enqueued_at, m.run_at, m.ready_at, m.started_at, m.meta::text AS meta
+FROM (
+    SELECT
+        CASE WHEN EXISTS (SELECT FROM gate) THEN 'open' ELSE coalesce(
+            -- Active, and yet no gate: something held the row for a moment.
+            (SELECT CASE WHEN w.state = 'draining' AND w.drain_until < clock_timestamp() THEN 'active' ELSE w.state END
+             FROM headcount.worker w WHERE w.boot = $1),
+            'dead') END AS gate,
+        (SELECT r.n FROM recalls r) AS recalls,
+        EXISTS (
+            SELECT FROM headcount.held h
+            WHERE h.reason = 'suspect' AND h.id <> ALL (ARRAY(SELECT s.id FROM suspect s))
+              AND (h.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(h.queue, 'run:')))
+              AND h.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
+        ) AS suspects
+) a
+LEFT JOIN moved m ON true

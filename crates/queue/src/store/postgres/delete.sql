@@ -1,0 +1,30 @@
+-- Deletes a job that does not run, with everything that belongs to it.
+-- $1 id. Rows: id, if it was. Locks: the job's row; waits for a move in flight. Index: the primary keys; attempt_job.
+WITH from_ready AS (
+    DELETE FROM headcount.ready WHERE id = $1 RETURNING id, queue, priority, kind
+), from_held AS (
+    DELETE FROM headcount.held WHERE id = $1 RETURNING id, queue, priority, kind
+), from_later AS (
+    DELETE FROM headcount.later WHERE id = $1 RETURNING id, queue, priority, kind
+), from_finished AS (
+    DELETE FROM headcount.finished WHERE id = $1 RETURNING id, queue, priority, kind, state
+), taken AS (
+    SELECT *, 'ready' AS place FROM from_ready
+    UNION ALL
+    SELECT *, 'held' FROM from_held
+    UNION ALL
+    SELECT *, 'later' FROM from_later
+    UNION ALL
+    SELECT * FROM from_finished
+), body AS (
+    DELETE FROM headcount.body WHERE job_id = ANY (ARRAY(SELECT id FROM taken))
+), attempts AS (
+    DELETE FROM headcount.attempt WHERE job_id = ANY (ARRAY(SELECT id FROM taken))
+), counted AS (
+    INSERT INTO headcount.tally (queue, priority, kind, ready, held, scheduled, completed, failed, cancelled)
+    SELECT queue, priority, kind, CASE WHEN place = 'ready' THEN -1 END, CASE WHEN place = 'held' THEN -1 END,
+           CASE WHEN place = 'later' THEN -1 END, CASE WHEN place = 'completed' THEN -1 END,
+           CASE WHEN place = 'failed' THEN -1 END, CASE WHEN place = 'cancelled' THEN -1 END
+    FROM taken
+)
+SELECT id FROM taken

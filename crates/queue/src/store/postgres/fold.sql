@@ -1,0 +1,77 @@
+-- Adds the counters' deltas to their newest versions, as new versions. take_duty.sql comes before it: two at once would
+-- both add to the same version.
+-- $1 the cursor: deltas with a higher id  $2 the most
+-- Rows: one: how many, and the highest id. Locks: the deltas. Index: tally's and queue_state's primary keys.
+-- What is deleted is what is summed: "sum, then delete up to the highest" loses those of a late commit.
+WITH taken AS (
+    DELETE FROM headcount.tally
+    WHERE id = ANY (ARRAY(
+        SELECT t.id FROM headcount.tally t WHERE t.id > $1::bigint ORDER BY t.id LIMIT $2::bigint
+    ))
+    RETURNING id, queue, priority, kind,
+              ready, scheduled, held, running, completed, failed, cancelled, arrived, deferred, promoted, returned,
+              started, late, done, errored, run_ms, delay_bucket
+), summed AS MATERIALIZED (
+    SELECT queue, priority, kind,
+           coalesce(sum(ready), 0)::bigint AS ready, coalesce(sum(scheduled), 0)::bigint AS scheduled,
+           coalesce(sum(held), 0)::bigint AS held, coalesce(sum(running), 0)::bigint AS running,
+           coalesce(sum(completed), 0)::bigint AS completed, coalesce(sum(failed), 0)::bigint AS failed,
+           coalesce(sum(cancelled), 0)::bigint AS cancelled, coalesce(sum(arrived), 0)::bigint AS arrived,
+           coalesce(sum(deferred), 0)::bigint AS deferred, coalesce(sum(promoted), 0)::bigint AS promoted,
+           coalesce(sum(returned), 0)::bigint AS returned, coalesce(sum(started), 0)::bigint AS started,
+           coalesce(sum(late), 0)::bigint AS late, coalesce(sum(done), 0)::bigint AS done,
+           coalesce(sum(errored), 0)::bigint AS errored, coalesce(sum(run_ms), 0)::bigint AS run_ms,
+           ARRAY[
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 0), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 1), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 2), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 3), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 4), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 5), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 6), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 7), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 8), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 9), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 10), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 11), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 12), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 13), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 14), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 15), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 16), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 17), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 18), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 19), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 20), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 21), 0)::bigint,
+               coalesce(sum(started) FILTER (WHERE delay_bucket = 22), 0)::bigint
+           ] AS delays
+    FROM taken
+    GROUP BY queue, priority, kind
+), lanes AS (
+    INSERT INTO headcount.lane (queue, priority, kind)
+    SELECT queue, priority, kind FROM summed ORDER BY queue, priority, kind
+    ON CONFLICT DO NOTHING
+), appended AS (
+    INSERT INTO headcount.queue_state (
+        queue, priority, kind, at,
+        ready, scheduled, held, running, completed, failed, cancelled, arrived, deferred, promoted, returned,
+        started, late, done, errored, run_ms, delays
+    )
+    SELECT s.queue, s.priority, s.kind, clock_timestamp(),
+           s.ready + coalesce(p.ready, 0), s.scheduled + coalesce(p.scheduled, 0), s.held + coalesce(p.held, 0),
+           s.running + coalesce(p.running, 0), s.completed + coalesce(p.completed, 0),
+           s.failed + coalesce(p.failed, 0), s.cancelled + coalesce(p.cancelled, 0),
+           s.arrived + coalesce(p.arrived, 0), s.deferred + coalesce(p.deferred, 0),
+           s.promoted + coalesce(p.promoted, 0), s.returned + coalesce(p.returned, 0),
+           s.started + coalesce(p.started, 0), s.late + coalesce(p.late, 0), s.done + coalesce(p.done, 0),
+           s.errored + coalesce(p.errored, 0), s.run_ms + coalesce(p.run_ms, 0),
+           ARRAY(SELECT s.delays[i] + coalesce(p.delays[i], 0) FROM generate_series(1, 23) i ORDER BY i)
+    FROM summed s
+    LEFT JOIN LATERAL (
+        SELECT n.* FROM headcount.queue_state n
+        WHERE n.queue = s.queue AND n.priority = s.priority AND n.kind = s.kind
+        ORDER BY n.version DESC LIMIT 1
+    ) p ON true
+)
+SELECT count(*) AS deltas, max(id) AS last FROM taken

@@ -1,0 +1,2 @@
+-- The store's clock. Rows: one.
+SELECT clock_timestamp() AS at

@@ -1,0 +1,62 @@
+//! Why a decision is what it is.
+
+use std::{fmt, time::Duration};
+
+use super::linear::Work;
+use crate::{driver::Trouble, observe::Unseen};
+
+/// Why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The work calls for it.
+    Work(Work),
+    /// Fewer workers would do, but have not for long enough.
+    Holding {
+        /// How many would do.
+        wish: u32,
+        /// How much longer they must.
+        left: Duration,
+    },
+    /// There is no work, but there was some a short while ago: the last worker waits for more.
+    KeepLast {
+        /// How much longer.
+        left: Duration,
+    },
+    /// More are needed, and new ones do not come up.
+    Trouble(Trouble),
+    /// Something could not be read. Unknown is never zero.
+    Unseen(Unseen),
+    /// The store was read too long ago.
+    StaleStore {
+        /// How long.
+        age: Duration,
+        /// How long would do.
+        limit: Duration,
+    },
+    /// The platform was read too long ago.
+    StalePlatform {
+        /// How long.
+        age: Duration,
+        /// How long would do.
+        limit: Duration,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Work(work) => work.fmt(f),
+            Self::Holding { wish, left } => write!(f, "{wish} would do; wait {left:.1?} more to be sure"),
+            Self::KeepLast { left } => write!(f, "nothing to do; the last worker waits {left:.1?} more"),
+            Self::Trouble(trouble) => trouble.fmt(f),
+            Self::Unseen(unseen) => unseen.fmt(f),
+            Self::StaleStore { age, limit } => {
+                write!(f, "the store was read {age:.1?} ago, and {limit:.1?} is the limit")
+            }
+            Self::StalePlatform { age, limit } => {
+                write!(f, "the platform was read {age:.1?} ago, and {limit:.1?} is the limit")
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Observe: what the store and the platform say about a pool, put together, with the time at which it was true.
+//!
+//! What could not be read is an [`Unseen`], never a zero.
+
+pub mod roll;
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use headcount_queue::{
+    Binding, QueueState, Result, WorkerRecord,
+    limits::PRIVATE_PREFIX,
+    store::{Outstanding, Store},
+};
+
+use crate::driver::{DriverError, Limits, Trouble};
+
+pub use roll::{Boot, Gone, Member, Muster, Roll, Standing};
+
+/// A pool as it was at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// The moment, by the store's clock.
+    pub at: DateTime<Utc>,
+    /// How old the platform's reading was at that moment.
+    pub platform_age: Duration,
+    /// The work that waits.
+    pub demand: Demand,
+    /// The instances of the pool, with their workers.
+    pub members: Vec<Member>,
+    /// How many instances the platform aims for.
+    pub desired: u32,
+    /// Instances that were asked for and that the platform does not list yet: they boot.
+    pub unlisted: u32,
+    /// What keeps new instances from coming up.
+    pub trouble: Option<Trouble>,
+    /// What the platform can do.
+    pub limits: Limits,
+}
+
+impl Observation {
+    /// How many members stand so.
+    pub fn count(&self, standing: Standing) -> u32 {
+        self.members.iter().filter(|member| member.standing == standing).count() as u32
+    }
+
+    /// Workers that were asked for and do not work yet. They count: otherwise each tick would order them anew.
+    pub fn booting(&self) -> u32 {
+        self.count(Standing::Booting) + self.unlisted
+    }
+
+    /// The workers that claim, and those about to. Draining ones count for nothing.
+    pub fn current(&self) -> u32 {
+        self.count(Standing::Active) + self.booting()
+    }
+
+    /// Every instance that is there or will be, those being removed left out: what the pool's max bounds.
+    pub fn existing(&self) -> u32 {
+        self.members.iter().filter(|member| member.standing != Standing::Leaving).count() as u32 + self.unlisted
+    }
+
+    /// Jobs that run on workers that claim. What runs on draining ones is no demand: it needs no new worker.
+    pub fn running(&self) -> u32 {
+        self.members.iter().filter(|m| m.standing == Standing::Active).map(|m| m.running).sum()
+    }
+
+    /// How many jobs a worker of this pool runs at once: the median of those that claim, or what was assumed.
+    pub fn slots(&self, assumed: u32) -> u32 {
+        let mut slots: Vec<u32> =
+            self.members.iter().filter(|m| m.standing == Standing::Active).map(|m| m.slots).collect();
+        slots.sort_unstable();
+        slots.get(slots.len() / 2).copied().unwrap_or(assumed).max(1)
+    }
+}
+
+/// The work that waits for a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// Jobs that could be claimed now, those of paused queues left out.
+    pub ready: u64,
+    /// Scheduled jobs are due: they are about to become ready.
+    pub due: bool,
+    /// Suspects wait, each for a worker that runs nothing else. They are demand for one worker, or they would lie for
+    /// ever beside a pool at zero.
+    pub suspects: bool,
+}
+
+impl Demand {
+    /// Jobs that a worker could start now.
+    pub fn jobs(&self) -> u64 {
+        self.ready + u64::from(self.due)
+    }
+
+    /// Whether there is anything to start.
+    pub fn is_none(&self) -> bool {
+        self.jobs() == 0 && !self.suspects
+    }
+}
+
+/// What could not be read, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unseen {
+    /// The store.
+    Store(String),
+    /// The platform.
+    Platform(DriverError),
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => write!(f, "the store cannot be read: {error}"),
+            Self::Platform(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What the store said, once for all pools.
+#[derive(Debug, Clone)]
+pub struct StoreReading {
+    /// When, by the store's clock.
+    pub at: DateTime<Utc>,
+    /// When, by this process's, which measures how old the reading gets.
+    pub taken: Instant,
+    /// Every queue.
+    pub queues: Vec<QueueState>,
+    /// Every worker.
+    pub workers: Vec<WorkerRecord>,
+}
+
+impl StoreReading {
+    /// Reads the store.
+    pub async fn take(store: &dyn Store) -> Result<Self> {
+        // In this order: the age is never understated, and a job that is claimed between the last two is counted
+        // twice, which costs a worker for a tick, where the other order would miss it.
+        let taken = Instant::now();
+        let at = store.now().await?;
+        let queues = store.queues().await?;
+        let workers = store.workers().await?;
+        Ok(Self { at, taken, queues, workers })
+    }
+
+    /// The store's time now.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.at + self.taken.elapsed()
+    }
+
+    /// The work that waits in these queues. `busy`: whether the pool's own workers run anything.
+    ///
+    /// The counters may lag by a fold, so where they show nothing at all, the store is asked exactly: a pool is never
+    /// let go on a counter's word.
+    pub async fn demand(&self, store: &dyn Store, queues: &Binding, busy: bool) -> Result<Demand> {
+        let counted = counted(&self.queues, queues);
+        if busy || !counted.is_none() {
+            return Ok(counted);
+        }
+        match unpaused(&self.queues, queues) {
+            Some(queues) => Ok(exact(store.outstanding(&queues).await?)),
+            None => Ok(Demand::default()),
+        }
+    }
+}
+
+fn counted(states: &[QueueState], queues: &Binding) -> Demand {
+    let mut demand = Demand::default();
+    for state in states.iter().filter(|state| queues.includes(&state.queue) && !state.paused) {
+        // Counters are folded from deltas, and a fold may see a claim before its enqueue: a moment below zero.
+        demand.ready += state.depth.ready.max(0) as u64;
+        // Suspects are what is held so far. Jobs held by limits or by other jobs will be no demand: nothing is to be
+        // started for them.
+        demand.suspects |= state.depth.held > 0;
+    }
+    demand
+}
+
+fn exact(outstanding: Outstanding) -> Demand {
+    Demand { ready: u64::from(outstanding.ready), due: outstanding.due, suspects: outstanding.held }
+}
+
+/// These queues without the paused ones; `None` if that leaves none.
+fn unpaused(states: &[QueueState], queues: &Binding) -> Option<Binding> {
+    let paused = |queue: &str| states.iter().any(|state| state.paused && state.queue == queue);
+    let names: Vec<String> = match queues {
+        Binding::Any if !states.iter().any(|state| state.paused) => return Some(Binding::Any),
+        Binding::Any => states
+            .iter()
+            .map(|state| &state.queue)
+            .filter(|queue| !queue.starts_with(PRIVATE_PREFIX) && !paused(queue))
+            .cloned()
+            .collect(),
+        Binding::Queues(names) => names.iter().filter(|queue| !paused(queue)).cloned().collect(),
+    };
+    (!names.is_empty()).then_some(Binding::Queues(names))
+}
+
+#[cfg(test)]
+mod tests {
+    use headcount_queue::{Depth, Flow};
+
+    use super::*;
+
+    fn queue(name: &str, ready: i64, held: i64, paused: bool) -> QueueState {
+        QueueState {
+            queue: name.into(),
+            paused,
+            depth: Depth { ready, held, scheduled: 50, running: 50, failed: 50, ..Depth::default() },
+            oldest: None,
+            flow: Flow::default(),
+            lanes: Vec::new(),
+            read_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn only_what_could_be_claimed_now_is_demand() {
+        let states = [
+            queue("mail", 3, 0, false),
+            queue("media", 4, 0, true),
+            queue("run:x", 5, 1, false),
+            queue("late", -1, 0, false),
+        ];
+        let demand = |queues: &str| counted(&states, &queues.parse().unwrap());
+        assert_eq!(demand(""), Demand { ready: 3, ..Demand::default() });
+        assert_eq!(demand("mail,media"), Demand { ready: 3, ..Demand::default() });
+        assert_eq!(demand("run:x"), Demand { ready: 5, suspects: true, ..Demand::default() });
+        assert!(demand("media,late,unknown").is_none());
+    }
+
+    #[test]
+    fn paused_queues_are_not_asked_about() {
+        let states = [queue("mail", 0, 0, false), queue("media", 0, 0, true), queue("run:x", 0, 0, false)];
+        let asked = |queues: &str| unpaused(&states, &queues.parse().unwrap()).map(|q| q.to_string());
+        assert_eq!(asked("").as_deref(), Some("mail"));
+        assert_eq!(asked("mail,media,new").as_deref(), Some("mail,new"));
+        assert_eq!(asked("media"), None);
+        assert_eq!(unpaused(&states[..1], &Binding::Any), Some(Binding::Any));
+    }
+}

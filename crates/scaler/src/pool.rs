@@ -1,0 +1,221 @@
+//! What a pool is: its queues, its bounds, and how its size follows the work.
+
+use std::{fmt, num::NonZeroU32, ops::RangeInclusive, time::Duration};
+
+use headcount_queue::{
+    Binding, Error, Result,
+    limits::{PRIVATE_PREFIX, check_name},
+};
+
+use crate::driver::{Limits, PoolRef};
+
+/// How many workers the work calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Policy {
+    /// A slot for each job that runs or could run now.
+    #[default]
+    Linear,
+    /// Half the workers that [`Policy::Linear`] asks for, rounded up: one while there is any work. Half the cost of a
+    /// burst, for jobs that may wait.
+    HalfLinear,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Linear => "linear",
+            Self::HalfLinear => "half-linear",
+        })
+    }
+}
+
+/// A pool of workers: what it serves, its bounds and its pace. Always valid.
+///
+/// ```
+/// use headcount_scaler::PoolSpec;
+///
+/// let pool = PoolSpec::new("media", "thumbnails, video".parse()?, 0..=4)?;
+/// assert!(PoolSpec::new("media", "video".parse()?, 5..=4).is_err());
+/// # Ok::<_, headcount_queue::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSpec {
+    name: PoolRef,
+    queues: Binding,
+    min: u32,
+    max: u32,
+    slots: NonZeroU32,
+    policy: Policy,
+    interval: Duration,
+    hold: Option<Duration>,
+    remove_after: Option<Duration>,
+    idle_to_zero: Duration,
+}
+
+impl PoolSpec {
+    /// A pool that serves these queues with so many workers, at least and at most (`0..=4`).
+    ///
+    /// There is no default for the most: workers cost money or memory.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] for a bad name, a least above the most, or a most of zero.
+    pub fn new(name: &str, queues: Binding, workers: RangeInclusive<u32>) -> Result<Self> {
+        check_name("a pool", name)?;
+        let (min, max) = workers.into_inner();
+        if max == 0 {
+            return Err(Error::Rejected(format!("pool {name}: max is 0, so it could never work; give at least 1")));
+        }
+        if min > max {
+            return Err(Error::Rejected(format!("pool {name}: min {min} is above max {max}")));
+        }
+        Ok(Self {
+            name: PoolRef::from(name),
+            queues,
+            min,
+            max,
+            slots: NonZeroU32::MIN,
+            policy: Policy::default(),
+            interval: Duration::from_secs(5),
+            hold: None,
+            remove_after: None,
+            idle_to_zero: Duration::from_mins(5),
+        })
+    }
+
+    /// How many jobs a worker runs at once, for as long as no worker has said so itself. Default 1.
+    #[must_use]
+    pub fn slots(mut self, slots: NonZeroU32) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// How many workers the work calls for. Default [`Policy::Linear`].
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The time between two looks; at least 10 ms. Default 5 s. Shorter follows the queue more closely, and costs the
+    /// store and the platform a reading each time.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval.max(Duration::from_millis(10));
+        self
+    }
+
+    /// How long fewer workers must have been enough before any is drained. Default: the platform's boot time, its
+    /// minimum bill or the interval, whichever is longest.
+    #[must_use]
+    pub fn hold(mut self, hold: Duration) -> Self {
+        self.hold = Some(hold);
+        self
+    }
+
+    /// How long a worker must have been drained and idle before it is removed; until then it can be recalled at once.
+    /// Default: the platform's boot time, its minimum bill or 60 s, whichever is longest.
+    #[must_use]
+    pub fn remove_after(mut self, remove_after: Duration) -> Self {
+        self.remove_after = Some(remove_after);
+        self
+    }
+
+    /// How long there must have been no work before the last worker goes. Default 5 min.
+    #[must_use]
+    pub fn idle_to_zero(mut self, idle_to_zero: Duration) -> Self {
+        self.idle_to_zero = idle_to_zero;
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &PoolRef {
+        &self.name
+    }
+
+    /// The queues it serves.
+    pub fn queues(&self) -> &Binding {
+        &self.queues
+    }
+
+    /// The fewest workers.
+    pub fn min(&self) -> u32 {
+        self.min
+    }
+
+    /// The most workers.
+    pub fn max(&self) -> u32 {
+        self.max
+    }
+
+    pub(crate) fn assumed_slots(&self) -> u32 {
+        self.slots.get()
+    }
+
+    pub(crate) fn policy_in_force(&self) -> Policy {
+        self.policy
+    }
+
+    pub(crate) fn pace(&self) -> Duration {
+        self.interval
+    }
+
+    pub(crate) fn hold_for(&self, limits: &Limits) -> Duration {
+        self.hold.unwrap_or_else(|| limits.boot.max(limits.min_bill).max(self.interval))
+    }
+
+    pub(crate) fn remove_after_for(&self, limits: &Limits) -> Duration {
+        self.remove_after.unwrap_or_else(|| limits.boot.max(limits.min_bill).max(Duration::from_mins(1)))
+    }
+
+    pub(crate) fn idle_to_zero_for(&self) -> Duration {
+        self.idle_to_zero
+    }
+
+    /// A queue that both pools would serve: each would hire for the same jobs.
+    pub(crate) fn shares_with(&self, other: &Self) -> Option<String> {
+        match (&self.queues, &other.queues) {
+            (Binding::Any, Binding::Any) => Some("every queue".into()),
+            (Binding::Any, Binding::Queues(queues)) | (Binding::Queues(queues), Binding::Any) => {
+                queues.iter().find(|queue| !queue.starts_with(PRIVATE_PREFIX)).cloned()
+            }
+            (Binding::Queues(queues), Binding::Queues(others)) => {
+                queues.iter().find(|queue| others.contains(queue)).cloned()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(name: &str, queues: &str) -> PoolSpec {
+        PoolSpec::new(name, queues.parse().unwrap(), 0..=1).unwrap()
+    }
+
+    #[test]
+    fn bounds_that_make_no_sense_are_refused_by_name() {
+        for (range, word) in [(0..=0, "max is 0"), (3..=2, "above max")] {
+            let error = PoolSpec::new("here", Binding::Any, range).unwrap_err().to_string();
+            assert!(error.contains("here") && error.contains(word), "{error}");
+        }
+        assert!(PoolSpec::new("a b", Binding::Any, 0..=1).is_err());
+        PoolSpec::new("here", Binding::Any, 2..=2).unwrap();
+    }
+
+    #[test]
+    fn two_pools_share_a_queue_or_not() {
+        for (a, b, shared) in [
+            ("mail", "media", None),
+            ("mail,media", "media", Some("media")),
+            ("", "media", Some("media")),
+            ("", "run:x", None),
+            ("run:x", "run:x", Some("run:x")),
+            ("", "", Some("every queue")),
+        ] {
+            assert_eq!(pool("a", a).shares_with(&pool("b", b)).as_deref(), shared, "{a:?} and {b:?}");
+            assert_eq!(pool("b", b).shares_with(&pool("a", a)).as_deref(), shared, "{b:?} and {a:?}");
+        }
+    }
+}

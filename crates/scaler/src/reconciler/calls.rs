@@ -1,0 +1,89 @@
+//! Calls to the platforms: one for all pools of a driver, all drivers at once, each within its time limit.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use super::{Pool, Turn};
+use crate::driver::{Applied, Change, DriverError, PoolRef, PoolStatus, ScalerDriver};
+
+/// The time limit of a call to a platform.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The status of each of these pools.
+pub(super) async fn statuses(all: &[Pool], pools: &[usize]) -> Vec<Result<PoolStatus, DriverError>> {
+    let asked: Vec<(Arc<dyn ScalerDriver>, PoolRef)> =
+        pools.iter().map(|&pool| (all[pool].driver.clone(), all[pool].spec.name().clone())).collect();
+    each_driver(
+        asked,
+        |driver, pools| async move { driver.status(&pools).await },
+        // A reading that did not come has changed nothing.
+        DriverError::Unavailable,
+    )
+    .await
+}
+
+/// The platforms' answers to the changes of each turn.
+pub(super) async fn apply(all: &[Pool], turns: &[Turn]) -> Vec<Vec<Result<Applied, DriverError>>> {
+    let asked: Vec<(Arc<dyn ScalerDriver>, Change)> = turns
+        .iter()
+        .flat_map(|turn| turn.changes.iter().map(|change| (all[turn.pool].driver.clone(), change.clone())))
+        .collect();
+    let mut answers = each_driver(
+        asked,
+        |driver, changes| async move { driver.apply(&changes).await },
+        // A change whose answer did not come may have been made.
+        DriverError::Unknown,
+    )
+    .await
+    .into_iter();
+    turns.iter().map(|turn| answers.by_ref().take(turn.changes.len()).collect()).collect()
+}
+
+/// Makes one call per driver with everything asked of it, and puts the answers into the order of the questions.
+///
+/// Each call is a task of its own, so that a driver which panics fails its own pools only.
+async fn each_driver<Q, A, F>(
+    asked: Vec<(Arc<dyn ScalerDriver>, Q)>,
+    call: impl Fn(Arc<dyn ScalerDriver>, Vec<Q>) -> F,
+    failed: impl Fn(String) -> DriverError,
+) -> Vec<Result<A, DriverError>>
+where
+    A: Send + 'static,
+    F: Future<Output = Vec<Result<A, DriverError>>> + Send + 'static,
+{
+    let mut answers: Vec<Option<Result<A, DriverError>>> = asked.iter().map(|_| None).collect();
+    let mut groups: Vec<(Arc<dyn ScalerDriver>, Vec<usize>, Vec<Q>)> = Vec::new();
+    for (i, (driver, question)) in asked.into_iter().enumerate() {
+        match groups.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, &driver)) {
+            Some((_, places, questions)) => {
+                places.push(i);
+                questions.push(question);
+            }
+            None => groups.push((driver, vec![i], vec![question])),
+        }
+    }
+    let mut calls = JoinSet::new();
+    let mut tasks = Vec::new();
+    for (driver, places, questions) in groups {
+        let call = call(driver, questions);
+        let task = calls.spawn(async move { tokio::time::timeout(CALL_TIMEOUT, call).await });
+        tasks.push((task.id(), places));
+    }
+    while let Some(done) = calls.join_next_with_id().await {
+        let (id, outcome) = match done {
+            Ok((id, Ok(answered))) => (id, Ok(answered)),
+            Ok((id, Err(_))) => (id, Err(format!("no answer within {} s", CALL_TIMEOUT.as_secs()))),
+            Err(error) => (error.id(), Err(format!("the driver panicked: {error}"))),
+        };
+        let places = tasks.iter().find(|(task, _)| *task == id).map(|(_, places)| places.as_slice());
+        let mut answered = outcome.map(Vec::into_iter);
+        for &place in places.unwrap_or_default() {
+            answers[place] = Some(match &mut answered {
+                Ok(answered) => answered.next().unwrap_or_else(|| Err(failed("the driver left an answer out".into()))),
+                Err(why) => Err(failed(why.clone())),
+            });
+        }
+    }
+    answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(failed("the call was lost".into())))).collect()
+}

@@ -1,0 +1,97 @@
+//! What one tick did for one pool: seen, decided, done.
+
+use std::{fmt, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    act::Action,
+    decide::Decision,
+    driver::{Ended, PoolRef, Trouble},
+    observe::{Demand, Observation, Standing},
+};
+
+/// What one tick did for one pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TickRecord {
+    /// The pool.
+    pub pool: PoolRef,
+    /// When, by the store's clock; none if the store could not be read.
+    pub at: Option<DateTime<Utc>>,
+    /// What was seen, in numbers; none if something could not be read.
+    pub counts: Option<Counts>,
+    /// What was decided, and why.
+    pub decision: Decision,
+    /// What was done, in order.
+    pub actions: Vec<Action>,
+    /// Instances that ended by themselves since the tick before.
+    pub lost: Vec<Ended>,
+    /// So many instances seem gone, but they are more than half of the pool: the reading is doubted and none is buried.
+    pub doubted: usize,
+    /// What keeps new instances from coming up. If it [lasts](Trouble::is_lasting), the pool has failed.
+    pub trouble: Option<Trouble>,
+    /// How long the tick took for all pools, the platform's and the store's answers included.
+    pub took: Duration,
+}
+
+/// A pool in numbers, as the tick found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Workers that claim.
+    pub up: u32,
+    /// Workers asked for that do not work yet.
+    pub booting: u32,
+    /// Instances that should have come up by now.
+    pub overdue: u32,
+    /// Workers that claim nothing and finish what they run.
+    pub draining: u32,
+    /// Instances being removed.
+    pub leaving: u32,
+    /// Jobs that run on workers that claim.
+    pub running: u32,
+    /// Jobs that run on workers that are draining or leaving.
+    pub finishing: u32,
+    /// The work that waits.
+    pub demand: Demand,
+}
+
+impl Counts {
+    pub(crate) fn of(seen: &Observation) -> Self {
+        let running = seen.running();
+        Self {
+            up: seen.count(Standing::Active),
+            booting: seen.booting(),
+            overdue: seen.count(Standing::Overdue),
+            draining: seen.count(Standing::Drained) + seen.count(Standing::Withheld),
+            leaving: seen.count(Standing::Leaving),
+            running,
+            finishing: seen.members.iter().map(|member| member.running).sum::<u32>() - running,
+            demand: seen.demand,
+        }
+    }
+}
+
+impl TickRecord {
+    /// How many workers should be claiming; none while holding.
+    pub fn wanted(&self) -> Option<u32> {
+        self.decision.step.target()
+    }
+
+    /// Whether this tick changed anything or met anything that a person should know.
+    pub fn is_notable(&self) -> bool {
+        !(self.actions.is_empty() && self.lost.is_empty() && self.doubted == 0)
+    }
+}
+
+impl fmt::Display for TickRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool {}: {}", self.pool, self.decision)?;
+        for lost in &self.lost {
+            write!(f, "; {} ended by itself: {}", lost.id, lost.how)?;
+        }
+        if self.doubted > 0 {
+            write!(f, "; {} seem gone, too many to believe", self.doubted)?;
+        }
+        self.actions.iter().try_for_each(|action| write!(f, "; {action}"))
+    }
+}
