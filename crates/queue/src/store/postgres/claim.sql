@@ -21,9 +21,13 @@ gate AS MATERIALIZED (
     DELETE FROM headcount.held
     WHERE id = ANY (ARRAY(
         SELECT h.id FROM headcount.held h
-        WHERE h.reason = 'suspect' AND $8 AND $3::bigint > 0 AND EXISTS (SELECT FROM gate)
-          -- The worker says that it holds nothing; so must the store, or the death could be a neighbour's.
-          AND NOT EXISTS (SELECT FROM headcount.running r WHERE r.boot = $1 AND r.id <> ALL ($9::bigint[]))
+        WHERE h.reason = 'suspect'
+          AND CASE WHEN $8 AND $3::bigint > 0 AND EXISTS (SELECT FROM gate)
+                    AND EXISTS (SELECT FROM headcount.held s WHERE s.reason = 'suspect')
+              -- The worker says that it holds nothing; so must the store, or the death could be a neighbour's. Asked
+              -- last, for it walks over all that the worker has claimed, dead rows included.
+              THEN NOT EXISTS (SELECT FROM headcount.running r WHERE r.boot = $1 AND r.id <> ALL ($9::bigint[]))
+              ELSE false END
           AND (h.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(h.queue, 'run:')))
           AND h.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
         ORDER BY h.priority DESC, h.seq
@@ -79,7 +83,9 @@ gate AS MATERIALIZED (
            count(*), count(*), nullif(count(*) FILTER (WHERE s.late), 0), s.delay_bucket
     FROM (
         SELECT m.queue, m.priority, m.kind,
-               m.started_at - m.ready_at > coalesce(q.start_within_ms, 60000) * interval '1 ms' AS late,
+               m.started_at - m.ready_at > coalesce(
+                   (SELECT q.start_within_ms FROM headcount.queue q WHERE q.queue = m.queue), 60000
+               ) * interval '1 ms' AS late,
                -- Bucket b holds delays up to 2^b ms.
                width_bucket(m.started_at - m.ready_at, '{
                    00:00:00.001001, 00:00:00.002001, 00:00:00.004001, 00:00:00.008001, 00:00:00.016001,
@@ -88,7 +94,6 @@ gate AS MATERIALIZED (
                    00:00:32.768001, 00:01:05.536001, 00:02:11.072001, 00:04:22.144001, 00:08:44.288001,
                    00:17:28.576001, 00:34:57.152001}'::interval[]) AS delay_bucket
         FROM moved m
-        LEFT JOIN headcount.queue q ON q.queue = m.queue
     ) s
     GROUP BY s.queue, s.priority, s.kind, s.delay_bucket
 )

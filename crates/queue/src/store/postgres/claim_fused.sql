@@ -9,7 +9,9 @@ WITH ended AS (
     WHERE id = ANY (ARRAY(
         SELECT r.id FROM headcount.running r
         WHERE r.id = ANY ($9::bigint[])
-          AND r.boot = $1 AND r.claim = ($11::bigint[])[width_bucket(r.id, $9::bigint[])]
+          -- boot + 0: not by the index of tokens, where all that this worker ever claimed lies dead under an old
+          -- snapshot.
+          AND r.boot + 0 = $1 AND r.claim = ($11::bigint[])[width_bucket(r.id, $9::bigint[])]
         ORDER BY r.id
         FOR UPDATE
     ))
