@@ -231,12 +231,12 @@ fn handlers_that_block_every_thread_of_the_runtime_kill_nobody() {
         runtime().block_on(async {
             let queue = file(&watch).await;
             let mut rescuer = Rescuer::new(SHORT);
-            let mut rescued = Vec::new();
+            let mut taken = Vec::new();
             while stopped.try_recv().is_err() {
-                rescued.extend(rescuer.scan(&**queue.store()).await.unwrap());
+                taken.extend(rescuer.scan(&**queue.store()).await.unwrap());
                 tokio::time::sleep(SHORT.scan).await;
             }
-            rescued
+            taken
         })
     });
     let crowded = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
