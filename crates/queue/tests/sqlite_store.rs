@@ -1,12 +1,17 @@
 //! The SQLite store where it differs from others: one file for several processes, memory, the application's own
 //! transactions. What every store does is in the conformance suite.
 
-use std::{collections::HashSet, path::Path, time::Duration};
+use std::{
+    collections::HashSet,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use headcount_queue::{
     Binding, Error, JobId, NewJob, State,
     store::{
-        Admin, BootId, Cancel, Claim, Claimer, Enqueue, Filter, Gate, Maintain, NewWorker, Observe, Options,
+        Admin, Beat, BootId, Cancel, Claim, Claimer, Enqueue, Filter, Gate, Maintain, NewWorker, Observe, Options,
         Settlement, Token, Transaction, Verdict, Want, sqlite::SqliteStore,
     },
 };
@@ -230,7 +235,7 @@ async fn a_call_that_is_dropped_half_way_leaves_the_store_usable_and_nothing_hal
 async fn a_lock_that_is_never_let_go_is_a_time_out_and_then_all_is_well_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("jobs.db");
-    let options = Options { call_timeout: Duration::from_millis(300), ..Options::default() };
+    let options = Options { call_timeout: Duration::from_secs(2), ..Options::default() };
     let store = SqliteStore::open(Some(&path), &options).await.unwrap();
     let mut app = connect(&path).await;
     let tx = app.begin_with("BEGIN IMMEDIATE").await.unwrap();
@@ -298,4 +303,72 @@ async fn a_cancel_reaches_a_waiting_job_at_once_and_a_running_one_by_its_worker(
     assert_eq!(work_off(&mut claimer, 5).await, [JobId(1), JobId(2)]);
     assert!(matches!(store.cancel(JobId(1)).await, Err(Error::NotFound(JobId(1)))));
     assert_eq!(store.audit().await.unwrap(), []);
+}
+
+const FILE: &str = "HEADCOUNT_TEST_FILE";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_share_a_file_claim_each_job_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jobs.db");
+    let store = open(&path).await;
+    store.enqueue(&bulk(600)).await.unwrap();
+    let this = std::env::current_exe().unwrap();
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            Command::new(&this)
+                .args(["--ignored", "--exact", "a_process_that_works_off_a_file", "--nocapture"])
+                .env(FILE, &path)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut seen = Vec::new();
+    for child in children {
+        let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}");
+        let claimed: Vec<i64> = text.lines().filter_map(|line| line.strip_prefix("claimed ")?.parse().ok()).collect();
+        seen.extend(claimed);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=600).collect::<Vec<_>>());
+    assert_eq!(store.audit().await.unwrap(), []);
+}
+
+/// The other processes of the test above.
+#[tokio::test]
+#[ignore = "is started by another test"]
+async fn a_process_that_works_off_a_file() {
+    #[expect(clippy::disallowed_methods, reason = "how a test speaks to its own child")]
+    let Some(path) = std::env::var_os(FILE) else { return };
+    let store = open(Path::new(&path)).await;
+    let mut claimer = worker(&store).await;
+    println!();
+    for id in work_off(&mut claimer, 3).await {
+        println!("claimed {id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_beat_does_not_stand_in_the_queue_of_its_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("jobs.db")).await;
+    let boot = BootId::random();
+    worker_of(&store, boot).await;
+    let heart = store.heart().await.unwrap();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..60 {
+        let store = store.clone();
+        calls.spawn(async move { store.enqueue(&bulk(1000)).await.map(drop) });
+    }
+    // All of them wait for the process's writer once the first one has it.
+    calls.join_next().await.unwrap().unwrap().unwrap();
+    heart.beat(&Beat { boot, holds: Vec::new(), started: Vec::new(), through: 0 }).await.unwrap();
+    let ready = store.queues().await.unwrap()[0].depth.ready;
+    assert!(ready < 50_000, "the beat came after {ready} jobs");
+    while let Some(done) = calls.join_next().await {
+        done.unwrap().unwrap();
+    }
 }

@@ -15,15 +15,16 @@ use crate::{
     Builder, Error,
     claim::{Dispatcher, Ears},
     config::Config,
-    drain::{Deadlines, Stopper},
+    drain::Stopper,
     hands::Hands,
     heartbeat::Heartbeat,
     registry::Registry,
     signals, upkeep,
 };
 
-/// How long a worker that nothing presses may take to say good-bye.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a worker may take to say good-bye. It holds nothing by then: where the store does not answer, the worker is
+/// taken for dead a little later, and nobody is the worse for it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a worker ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl Worker {
         if let Some((boot, claim)) = dispatcher.registration()
             && !matches!(exit, Ok(Exit::StoreLost))
         {
-            let limit = dispatcher.deadlines().map_or(FAREWELL, Deadlines::to_leave);
+            let limit = dispatcher.deadlines().map_or(FAREWELL, |deadlines| deadlines.to_leave().min(FAREWELL));
             if let Ok(Err(error)) = timeout(limit, farewell(&*store, boot, claim)).await {
                 tracing::warn!(%error, "the worker could not take itself off the books; it will be taken for dead");
             }

@@ -122,8 +122,8 @@ async fn every_runtime_thread_may_block_for_a_minute_and_nobody_is_rescued(place
     let mut rescuer = Rescuer::new(Vigil::default());
     let begun = Instant::now();
     eventually("a minute has passed", RESCUED, async || {
-        let rescued = rescuer.scan(&**store).await.unwrap();
-        assert_eq!(rescued, [], "after {:?}", begun.elapsed());
+        let taken = rescuer.scan(&**store).await.unwrap();
+        assert_eq!(taken, [], "after {:?}", begun.elapsed());
         if begun.elapsed() > Duration::from_mins(1) { Ok(()) } else { Err(begun.elapsed()) }
     })
     .await;

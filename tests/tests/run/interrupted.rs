@@ -38,7 +38,9 @@ impl Scene {
     }
 
     pub(crate) fn input(&self) -> String {
-        (0..self.lines).map(|i| format!("{}/{i}\n", self.marks.display())).collect()
+        let lines: Vec<String> =
+            (0..self.lines).map(|i| self.marks.join(i.to_string()).display().to_string()).collect();
+        lines.join("\n")
     }
 
     pub(crate) fn args(&self) -> Vec<String> {

@@ -17,6 +17,7 @@ use headcount_queue::{
 };
 use headcount_worker::Exit;
 
+use crate::common::soon;
 use crate::stage::{Act, Event, Sample, Stage, add, hire, memory, no_workers, until_gone, until_state, worker};
 
 /// A queue whose store fails on cue; its other handle never does.
@@ -31,6 +32,14 @@ async fn file(path: &Path) -> Queue {
 }
 
 const SHORT: Vigil = Vigil { window: Duration::from_millis(600), scan: Duration::from_millis(50) };
+
+async fn until_faults(store: &Faulty, call: Call, faults: u64) {
+    soon(&format!("{faults} faults of {call:?}"), store.until_faults(call, faults)).await;
+}
+
+async fn until_calls(store: &Faulty, call: Call, calls: u64) {
+    soon(&format!("{calls} calls of {call:?}"), store.until_calls(call, calls)).await;
+}
 
 /// A failing beat is tried again after 50 to 150 ms, so that this many fail in no less than 1 s: more than a window.
 const WINDOW_OF_BEATS: u64 = 20;
@@ -87,7 +96,7 @@ async fn a_stopping_worker_gives_back_even_what_it_never_heard_of() {
     let _claims = faulty.rule(Call::Claim, Fault::LoseReply, When::Always);
     // No beat comes before the stop: only the farewell can give it back.
     let hired = hire(worker(&queue, &stage).beat(Duration::from_secs(1)));
-    faulty.until_faults(Call::Claim, 1).await;
+    until_faults(&faulty, Call::Claim, 1).await;
     assert_eq!(hired.stop().await, Exit::Stopped);
     let record = sound.job(id).await.unwrap().unwrap();
     assert_eq!((record.state, record.interruptions), (State::Queued, 0));
@@ -100,7 +109,7 @@ async fn a_worker_waits_for_a_store_that_is_not_there_yet() {
     let stage = Stage::new();
     let down = faulty.down();
     let hired = hire(worker(&queue, &stage));
-    faulty.until_faults(Call::Register, 3).await;
+    until_faults(&faulty, Call::Register, 3).await;
     down.lift();
     let id = add(&sound, Act::Done).await;
     until_gone(&sound, id).await;
@@ -129,12 +138,12 @@ async fn a_worker_whose_store_stays_away_ends_saying_so_whether_idle_or_busy() {
 async fn an_idle_worker_whose_store_hangs_is_gone_at_once_all_the_same() {
     let (queue, faulty, sound) = faulty().await;
     let stage = Stage::new();
-    let hired = hire(worker(&queue, &stage).grace(Duration::from_secs(3)));
+    let hired = hire(worker(&queue, &stage).grace(Duration::from_mins(1)));
     let id = add(&sound, Act::Done).await;
     until_gone(&sound, id).await;
     let claims = faulty.calls(Call::Claim);
     let _hanging = faulty.rule(Calls::ALL, Fault::StallBefore, When::Always);
-    faulty.until_calls(Call::Claim, claims + 1).await;
+    until_calls(&faulty, Call::Claim, claims + 1).await;
     hired.stopper.stop();
     let (exit, took) = hired.end().await;
     assert_eq!(exit, Exit::Stopped);
@@ -150,10 +159,10 @@ async fn a_worker_that_could_not_beat_for_a_window_starts_nothing_until_a_beat_s
     until_gone(&sound, first).await;
     // Its claims would succeed, and nobody takes it for dead.
     let silent = faulty.rule(Call::Beat | Call::Heart | Call::Rescue, Fault::Fail, When::Always);
-    faulty.until_faults(Call::Heart, WINDOW_OF_BEATS).await;
+    until_faults(&faulty, Call::Heart, WINDOW_OF_BEATS).await;
     let claims = faulty.calls(Call::Claim);
     let id = add(&queue, Act::Done).await;
-    faulty.until_faults(Call::Heart, WINDOW_OF_BEATS * 2).await;
+    until_faults(&faulty, Call::Heart, WINDOW_OF_BEATS * 2).await;
     assert_eq!(faulty.calls(Call::Claim), claims, "it does not even ask");
     assert_eq!(sound.job(id).await.unwrap().unwrap().state, State::Queued);
     assert_eq!(stage.count_of(id, Event::Started), 0);
@@ -185,11 +194,11 @@ async fn an_outage_of_several_windows_kills_nobody_and_doubles_nothing() {
     }
     // Both have watched for longer than a window, so that they would judge at once.
     for store in &stores {
-        store.until_calls(Call::Rescue, 3).await;
+        until_calls(store, Call::Rescue, 3).await;
     }
     let down: Vec<_> = stores.iter().map(Faulty::down).collect();
     for store in &stores {
-        store.until_faults(Call::Heart, WINDOW_OF_BEATS * 3).await;
+        until_faults(store, Call::Heart, WINDOW_OF_BEATS * 3).await;
     }
     // Three end during the outage, three after it.
     stage.gate.add_permits(3);
@@ -197,7 +206,7 @@ async fn an_outage_of_several_windows_kills_nobody_and_doubles_nothing() {
     drop(down);
     for store in &stores {
         let judged = store.calls(Call::Rescue);
-        store.until_calls(Call::Rescue, judged + 3).await;
+        until_calls(store, Call::Rescue, judged + 3).await;
     }
     stage.gate.add_permits(3);
     for id in jobs {
@@ -222,12 +231,12 @@ fn handlers_that_block_every_thread_of_the_runtime_kill_nobody() {
         runtime().block_on(async {
             let queue = file(&watch).await;
             let mut rescuer = Rescuer::new(SHORT);
-            let mut rescued = Vec::new();
+            let mut taken = Vec::new();
             while stopped.try_recv().is_err() {
-                rescued.extend(rescuer.scan(&**queue.store()).await.unwrap());
+                taken.extend(rescuer.scan(&**queue.store()).await.unwrap());
                 tokio::time::sleep(SHORT.scan).await;
             }
-            rescued
+            taken
         })
     });
     let crowded = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -255,8 +264,8 @@ async fn a_settle_whose_reply_is_lost_is_sent_again_and_changes_nothing_then() {
     let lost = faulty.rule(Call::Settle, Fault::LoseReply, When::First(2));
     let hired = hire(worker(&queue, &stage));
     let id = add(&queue, Act::Fail).await;
-    faulty.until_faults(Call::Settle, 2).await;
-    faulty.until_calls(Call::Settle, 3).await;
+    until_faults(&faulty, Call::Settle, 2).await;
+    until_calls(&faulty, Call::Settle, 3).await;
     lost.lift();
     let record = until_state(&sound, id, State::Scheduled).await;
     assert_eq!(record.attempt, 1, "the same failure counts once");

@@ -72,7 +72,7 @@ async fn a_suspect_is_named_as_started_before_its_handler_starts() {
 #[tokio::test]
 async fn a_suspect_does_not_starve_behind_a_busy_worker() {
     let (queue, stage) = (memory().await, Stage::new());
-    let nap = |i: u64| Sample { act: Act::Nap(Duration::from_millis(20 + i % 41)) };
+    let nap = |i: u64| Sample { act: Act::Nap(Duration::from_millis(50 + i * 37 % 400)) };
     let bomb = suspect(&queue, Act::Done).await;
     queue.store().pause("bombs", true).await.unwrap();
     let backlog = queue.enqueue_all((0..3000).map(nap)).await.unwrap();

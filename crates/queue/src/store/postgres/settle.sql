@@ -25,8 +25,11 @@ WITH clock AS MATERIALIZED (
     SELECT e.id, e.queue, e.priority, e.seq, e.kind, e.payload, e.payload_codec, e.attempt AS spent, e.max_attempts,
            e.timeout_ms, e.max_run_ms, e.options, e.enqueued_at, e.run_at, e.ready_at, e.meta, e.extra, e.started_at,
            e.cancel_at, v.verdict, v.text, v.output, v.ms, v.ran_ms, c.at,
-           -- The column stops where it ends; a job gets that far only by hand.
-           least(e.attempt + (v.verdict IN ('retry', 'failed'))::integer, 32767)::smallint AS attempt,
+           -- The column stops where it ends; a job gets that far only by hand. A completed job that is kept shows the
+           -- attempt that completed it.
+           least(
+               e.attempt + (v.verdict IN ('retry', 'failed') OR (v.verdict = 'completed' AND v.ms <> 0))::integer, 32767
+           )::smallint AS attempt,
            least(e.interruptions + (v.verdict IN ('interrupt', 'died'))::integer, 32767)::smallint AS interruptions,
            -- An attempt that its own handler ended clears the job of suspicion.
            CASE v.verdict

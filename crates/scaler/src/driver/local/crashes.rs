@@ -16,11 +16,18 @@ const SPIN: Duration = Duration::from_secs(2);
 /// The wait after the first failed start; doubled for each further one.
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_mins(1);
+/// The longest wait after processes that were killed.
+const CAP_KILLED: Duration = Duration::from_secs(5);
 
 /// The failed starts of a pool.
 #[derive(Debug, Default)]
 pub(super) struct Crashes {
     failures: u32,
+    /// Of them, those that were killed rather than failed: by a job that used up the memory, most often.
+    ///
+    /// They are no sign that workers cannot start, and the scaler isolates the job to blame; to give the pool up, or to
+    /// wait for a minute, would let one such job stop all others.
+    killed: u32,
     last: Option<Instant>,
     message: String,
     broken: bool,
@@ -42,26 +49,36 @@ impl Crashes {
             Exit::Code(code) if PLANNED.contains(&code) && lived >= SPIN => {}
             _ => {
                 if lived >= STABLE {
-                    self.failures = 0;
+                    self.recovered();
                 }
-                self.failed(started, now, message());
+                let counted = self.failed(started, now, message());
+                if counted && matches!(exit, Exit::Signal(_)) {
+                    self.killed += 1;
+                }
             }
         }
     }
 
     /// A start failed. Processes started together that end together are one failure.
-    pub(super) fn failed(&mut self, started: Instant, now: Instant, message: String) {
-        if self.failures == 0 || self.last.is_none_or(|last| started >= last) {
+    /// Whether it was counted.
+    pub(super) fn failed(&mut self, started: Instant, now: Instant, message: String) -> bool {
+        let counts = self.failures == 0 || self.last.is_none_or(|last| started >= last);
+        if counts {
             self.failures += 1;
             self.last = Some(now);
         }
         self.message = message;
+        counts
+    }
+
+    fn recovered(&mut self) {
+        (self.failures, self.killed) = (0, 0);
     }
 
     /// A process lives that was started then: if it is stable and younger than the last failure, all is well again.
     pub(super) fn lives(&mut self, started: Instant, now: Instant) {
         if now - started >= STABLE && self.last.is_none_or(|last| started >= last) {
-            self.failures = 0;
+            self.recovered();
         }
     }
 
@@ -71,9 +88,11 @@ impl Crashes {
             return Some(Trouble { message: self.message.clone(), failures: self.failures, retry_in: None });
         }
         let last = self.last.filter(|_| self.failures > 0)?;
-        let wait = BASE.saturating_mul(1 << (self.failures - 1).min(16)).min(CAP);
+        let failures = self.failures - self.killed;
+        let cap = if failures > 0 { CAP } else { CAP_KILLED };
+        let wait = BASE.saturating_mul(1 << (self.failures - 1).min(16)).min(cap);
         let retry_in = wait.saturating_sub(now - last);
-        Some(Trouble { message: self.message.clone(), failures: self.failures, retry_in: Some(retry_in) })
+        Some(Trouble { message: self.message.clone(), failures, retry_in: Some(retry_in) })
     }
 }
 
@@ -95,12 +114,22 @@ mod tests {
         let (mut crashes, mut now) = (Crashes::default(), Instant::now());
         let mut waits = Vec::new();
         for _ in 0..9 {
-            crash(&mut crashes, &mut now, Exit::Signal(9), S / 10);
+            crash(&mut crashes, &mut now, Exit::Code(1), S / 10);
             waits.push(crashes.trouble(now).unwrap().retry_in.unwrap().as_millis());
         }
         assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
         let trouble = crashes.trouble(now).unwrap();
         assert!(trouble.is_lasting() && trouble.to_string().contains("boom"), "{trouble}");
+    }
+
+    #[test]
+    fn a_job_that_gets_its_workers_killed_never_stops_the_pool() {
+        let (mut crashes, mut now) = (Crashes::default(), Instant::now());
+        for _ in 0..9 {
+            crash(&mut crashes, &mut now, Exit::Signal(9), S / 10);
+            let trouble = crashes.trouble(now).unwrap();
+            assert!(!trouble.is_lasting() && trouble.retry_in.unwrap() <= CAP_KILLED, "{trouble}");
+        }
     }
 
     #[test]
@@ -116,10 +145,10 @@ mod tests {
     fn a_process_that_lived_long_was_no_failed_start() {
         let (mut crashes, mut now) = (Crashes::default(), Instant::now());
         for _ in 0..20 {
-            crash(&mut crashes, &mut now, Exit::Signal(9), STABLE);
+            crash(&mut crashes, &mut now, Exit::Code(1), STABLE);
             assert_eq!(crashes.trouble(now).unwrap().failures, 1);
         }
-        crash(&mut crashes, &mut now, Exit::Signal(9), S);
+        crash(&mut crashes, &mut now, Exit::Code(1), S);
         assert_eq!(crashes.trouble(now).unwrap().failures, 2);
         crashes.lives(now, now + STABLE);
         assert_eq!(crashes.trouble(now + STABLE), None);
