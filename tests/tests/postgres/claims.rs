@@ -82,7 +82,7 @@ async fn sixteen_claimers_never_deadlock_and_do_each_job_once() {
             loop {
                 store.promote(100).await.unwrap();
                 store.fold().await.unwrap();
-                store.mark_dead(Duration::from_secs(60)).await.unwrap();
+                store.mark_dead(Duration::from_mins(1)).await.unwrap();
                 tokio::task::yield_now().await;
             }
         }

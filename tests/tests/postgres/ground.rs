@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 /// A store with this many connections.
 pub(crate) fn open(database: &Database, connections: u32) -> Arc<PostgresStore> {
-    let options = Options { connections, call_timeout: Duration::from_secs(60), ..Options::default() };
+    let options = Options { connections, call_timeout: Duration::from_mins(1), ..Options::default() };
     Arc::new(PostgresStore::open(database.url(), &options).expect("the address is a store's address"))
 }
 
