@@ -227,13 +227,13 @@ fn handlers_that_block_every_thread_of_the_runtime_kill_nobody() {
     let (stop, stopped) = watched;
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // Someone else looks for the dead all the while.
-    let rescuer = thread::spawn(move || {
+    let rescuing = thread::spawn(move || {
         runtime().block_on(async {
             let queue = file(&watch).await;
-            let mut rescuer = Rescuer::new(SHORT);
+            let mut watch = Rescuer::new(SHORT);
             let mut rescued = Vec::new();
             while stopped.try_recv().is_err() {
-                rescued.extend(rescuer.scan(&**queue.store()).await.unwrap());
+                rescued.extend(watch.scan(&**queue.store()).await.unwrap());
                 tokio::time::sleep(SHORT.scan).await;
             }
             rescued
@@ -254,7 +254,7 @@ fn handlers_that_block_every_thread_of_the_runtime_kill_nobody() {
         assert_eq!(hired.stop().await, Exit::Stopped);
     });
     stop.send(()).unwrap();
-    assert_eq!(rescuer.join().unwrap(), []);
+    assert_eq!(rescuing.join().unwrap(), []);
 }
 
 #[tokio::test]
