@@ -143,6 +143,13 @@ impl StoreReading {
         Ok(Self { at, taken, queues, workers })
     }
 
+    /// Counts the queues again, since jobs have been given back since.
+    pub async fn recount(&mut self, store: &dyn Store) -> Result<()> {
+        store.fold().await?;
+        self.queues = store.queues().await?;
+        Ok(())
+    }
+
     /// The store's time now.
     pub fn now(&self) -> DateTime<Utc> {
         self.at + self.taken.elapsed()

@@ -14,7 +14,7 @@ use std::{
 };
 
 use headcount_queue::{
-    Error, Result,
+    BootId, Error, Result,
     rescue::{Rescuer, Vigil},
     store::Store,
 };
@@ -23,13 +23,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     act::{self, Action, Plan, Removals},
     decide::{self, Decision, History, Reason, Step},
-    driver::{Change, DriverError, PoolStatus, ScalerDriver, Trouble},
-    observe::{Gone, Observation, Roll, StoreReading, Unseen},
+    driver::{Applied, Change, DriverError, InstanceState, PoolStatus, ScalerDriver, Trouble},
+    observe::{Demand, Gone, Observation, Roll, StoreReading, Unseen},
     pool::PoolSpec,
     record::{Counts, TickRecord},
 };
-
-use calls::CALL_TIMEOUT;
 
 /// How many due jobs one pass makes claimable.
 const PROMOTE: u32 = 10_000;
@@ -39,7 +37,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Resizes pools so that they follow their queues.
 ///
 /// ```no_run
-/// # async fn example(store: std::sync::Arc<dyn headcount_queue::store::Store>) -> anyhow::Result<()> {
+/// # async fn example(store: std::sync::Arc<dyn headcount_queue::store::Store>) -> headcount_queue::Result<()> {
 /// use std::sync::Arc;
 /// use headcount_scaler::{LocalConfig, LocalDriver, PoolSpec, Reconciler};
 ///
@@ -60,6 +58,7 @@ pub struct Reconciler {
     vigil: Vigil,
     scanned: Option<Instant>,
     dry_run: bool,
+    call_timeout: Duration,
     failures: u32,
 }
 
@@ -102,6 +101,7 @@ impl Reconciler {
             vigil,
             scanned: None,
             dry_run: false,
+            call_timeout: Duration::from_secs(10),
             failures: 0,
         }
     }
@@ -150,6 +150,15 @@ impl Reconciler {
         self
     }
 
+    /// The time limit of a call to a platform. A reading without an answer is one that failed; a change without an
+    /// answer may have been made, and is believed not to have been once a reading says so after twice this time.
+    /// Default 10 s.
+    #[must_use]
+    pub fn call_timeout(mut self, call_timeout: Duration) -> Self {
+        self.call_timeout = call_timeout;
+        self
+    }
+
     /// Goes round until told to stop. A tick under way is finished; drained workers claim again when their lease ends.
     ///
     /// Nothing that fails ends it: while the store fails, it waits longer from tick to tick, up to 30 s.
@@ -159,7 +168,7 @@ impl Reconciler {
             let due: Vec<usize> = (0..self.pools.len()).filter(|&i| self.pools[i].due <= now).collect();
             self.tick_pools(&due).await;
             for i in due {
-                self.pools[i].due = now + patience(self.pools[i].spec.pace(), self.failures);
+                self.pools[i].due = now + pause(self.pools[i].spec.pace(), self.failures);
             }
             let scan = self.scanned.map_or(now, |scanned| scanned + self.vigil.scan);
             let next = self.pools.iter().map(|pool| pool.due).min().unwrap_or(scan);
@@ -180,7 +189,7 @@ impl Reconciler {
         let started = Instant::now();
         self.maintain().await;
         let asked = Instant::now();
-        let mut statuses = calls::statuses(&self.pools, pools).await;
+        let mut statuses = calls::statuses(&self.pools, pools, self.call_timeout).await;
         for status in statuses.iter_mut().flatten() {
             // Another platform may have kept this one's answer waiting.
             status.age += asked.elapsed();
@@ -192,7 +201,7 @@ impl Reconciler {
         for (&pool, status) in pools.iter().zip(statuses) {
             turns.push(self.turn(pool, status, &reading).await);
         }
-        let answers = calls::apply(&self.pools, &turns).await;
+        let answers = calls::apply(&self.pools, &turns, self.call_timeout).await;
         let at = reading.as_ref().ok().map(|reading| reading.at);
         let mut records = Vec::with_capacity(turns.len());
         for (mut turn, answers) in turns.into_iter().zip(answers) {
@@ -246,7 +255,7 @@ impl Reconciler {
         reading: &Result<StoreReading>,
     ) -> Turn {
         let (store, name) = (self.store.clone(), self.name.clone());
-        let (dry_run, index) = (self.dry_run, pool);
+        let (dry_run, patience, index) = (self.dry_run, self.call_timeout * 2, pool);
         let pool = &mut self.pools[index];
         let trouble = status.as_ref().ok().and_then(|status| status.trouble.clone());
         let mut actions = Vec::new();
@@ -262,7 +271,7 @@ impl Reconciler {
             (Ok(seen), step) if step != Step::Hold => {
                 pool.remember(seen, &decision);
                 if !dry_run {
-                    plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, CALL_TIMEOUT * 2);
+                    plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
                 }
             }
             _ => {
@@ -276,7 +285,7 @@ impl Reconciler {
 
     /// Takes the platform's answers. What it refused to remove goes back to draining; what it may have removed stays
     /// leaving until a later reading tells.
-    async fn settle(&mut self, turn: &mut Turn, answers: Vec<Result<crate::driver::Applied, DriverError>>) {
+    async fn settle(&mut self, turn: &mut Turn, answers: Vec<Result<Applied, DriverError>>) {
         let pool = &mut self.pools[turn.pool];
         for (change, answer) in std::mem::take(&mut turn.changes).into_iter().zip(answers) {
             if let (Change::Remove { instances, .. }, Ok(seen)) = (&change, &turn.seen) {
@@ -309,19 +318,24 @@ impl Pool {
         let limits = self.driver.limits(self.spec.name());
         let muster = self.roll.muster(self.spec.name(), by, &limits, &status, &reading.workers, reading.at);
         let mut gone = muster.gone;
-        if !gone.boots.is_empty() {
-            match bury(store, &gone.boots).await {
-                Ok(buried) if buried.is_empty() => {}
-                Ok(buried) => actions.push(Action::Buried(buried)),
-                Err(error) => actions.push(Action::Failed(error.to_string())),
+        let mut recounted = None;
+        match bury(store, &std::mem::take(&mut gone.boots)).await {
+            Ok(buried) if buried.is_empty() => {}
+            Ok(buried) => {
+                actions.push(Action::Buried(buried));
+                let reading = recounted.insert(reading.clone());
+                if let Err(error) = reading.recount(store).await {
+                    return (Err(Unseen::Store(error.to_string())), gone);
+                }
             }
+            Err(error) => actions.push(Action::Failed(error.to_string())),
         }
-        gone.boots.clear();
-        let listed = status.instances.iter().filter(|i| i.state == crate::driver::InstanceState::Up).count() as u32;
+        let reading = recounted.as_ref().unwrap_or(reading);
+        let listed = status.instances.iter().filter(|i| i.state == InstanceState::Up).count() as u32;
         let mut seen = Observation {
             at: reading.at,
             platform_age: status.age,
-            demand: crate::observe::Demand::default(),
+            demand: Demand::default(),
             members: muster.members,
             desired: status.desired,
             unlisted: status.desired.saturating_sub(listed),
@@ -344,7 +358,10 @@ impl Pool {
 
 /// Marks workers dead whose process is gone, and frees their jobs. Two statements, as for any death: the second sees
 /// what claims in flight took while the first waited.
-async fn bury(store: &dyn Store, boots: &[headcount_queue::BootId]) -> Result<Vec<headcount_queue::BootId>> {
+async fn bury(store: &dyn Store, boots: &[BootId]) -> Result<Vec<BootId>> {
+    if boots.is_empty() {
+        return Ok(Vec::new());
+    }
     let buried = store.bury(boots).await?;
     if !buried.is_empty() {
         store.rescue_dead(true).await?;
@@ -353,7 +370,7 @@ async fn bury(store: &dyn Store, boots: &[headcount_queue::BootId]) -> Result<Ve
 }
 
 /// The wait to the next tick: the pool's own pace, doubled for each failure in a row, with jitter.
-fn patience(pace: Duration, failures: u32) -> Duration {
+fn pause(pace: Duration, failures: u32) -> Duration {
     if failures == 0 {
         return pace;
     }

@@ -116,3 +116,6 @@ fn standing(seen: &Observation, standing: Standing) -> Vec<&Member> {
 fn draining(member: &Member) -> impl Iterator<Item = BootId> {
     member.boots.iter().filter(|boot| boot.state == WorkerState::Draining && boot.ours).map(|boot| boot.boot)
 }
+
+#[cfg(test)]
+mod tests;

@@ -273,3 +273,6 @@ fn state(worker: &WorkerRecord) -> WorkerState {
         state => state,
     }
 }
+
+#[cfg(test)]
+mod tests;

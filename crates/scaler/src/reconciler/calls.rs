@@ -7,15 +7,13 @@ use tokio::task::JoinSet;
 use super::{Pool, Turn};
 use crate::driver::{Applied, Change, DriverError, PoolRef, PoolStatus, ScalerDriver};
 
-/// The time limit of a call to a platform.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The status of each of these pools.
-pub(super) async fn statuses(all: &[Pool], pools: &[usize]) -> Vec<Result<PoolStatus, DriverError>> {
+pub(super) async fn statuses(all: &[Pool], pools: &[usize], limit: Duration) -> Vec<Result<PoolStatus, DriverError>> {
     let asked: Vec<(Arc<dyn ScalerDriver>, PoolRef)> =
         pools.iter().map(|&pool| (all[pool].driver.clone(), all[pool].spec.name().clone())).collect();
     each_driver(
         asked,
+        limit,
         |driver, pools| async move { driver.status(&pools).await },
         // A reading that did not come has changed nothing.
         DriverError::Unavailable,
@@ -24,13 +22,14 @@ pub(super) async fn statuses(all: &[Pool], pools: &[usize]) -> Vec<Result<PoolSt
 }
 
 /// The platforms' answers to the changes of each turn.
-pub(super) async fn apply(all: &[Pool], turns: &[Turn]) -> Vec<Vec<Result<Applied, DriverError>>> {
+pub(super) async fn apply(all: &[Pool], turns: &[Turn], limit: Duration) -> Vec<Vec<Result<Applied, DriverError>>> {
     let asked: Vec<(Arc<dyn ScalerDriver>, Change)> = turns
         .iter()
         .flat_map(|turn| turn.changes.iter().map(|change| (all[turn.pool].driver.clone(), change.clone())))
         .collect();
     let mut answers = each_driver(
         asked,
+        limit,
         |driver, changes| async move { driver.apply(&changes).await },
         // A change whose answer did not come may have been made.
         DriverError::Unknown,
@@ -40,11 +39,19 @@ pub(super) async fn apply(all: &[Pool], turns: &[Turn]) -> Vec<Vec<Result<Applie
     turns.iter().map(|turn| answers.by_ref().take(turn.changes.len()).collect()).collect()
 }
 
+/// What is asked of one driver, and where each question stands among all.
+struct Group<Q> {
+    driver: Arc<dyn ScalerDriver>,
+    places: Vec<usize>,
+    questions: Vec<Q>,
+}
+
 /// Makes one call per driver with everything asked of it, and puts the answers into the order of the questions.
 ///
 /// Each call is a task of its own, so that a driver which panics fails its own pools only.
 async fn each_driver<Q, A, F>(
     asked: Vec<(Arc<dyn ScalerDriver>, Q)>,
+    limit: Duration,
     call: impl Fn(Arc<dyn ScalerDriver>, Vec<Q>) -> F,
     failed: impl Fn(String) -> DriverError,
 ) -> Vec<Result<A, DriverError>>
@@ -53,27 +60,26 @@ where
     F: Future<Output = Vec<Result<A, DriverError>>> + Send + 'static,
 {
     let mut answers: Vec<Option<Result<A, DriverError>>> = asked.iter().map(|_| None).collect();
-    let mut groups: Vec<(Arc<dyn ScalerDriver>, Vec<usize>, Vec<Q>)> = Vec::new();
+    let mut groups: Vec<Group<Q>> = Vec::new();
     for (i, (driver, question)) in asked.into_iter().enumerate() {
-        match groups.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, &driver)) {
-            Some((_, places, questions)) => {
-                places.push(i);
-                questions.push(question);
-            }
-            None => groups.push((driver, vec![i], vec![question])),
-        }
+        let group = match groups.iter().position(|group| Arc::ptr_eq(&group.driver, &driver)) {
+            Some(known) => &mut groups[known],
+            None => groups.push_mut(Group { driver, places: Vec::new(), questions: Vec::new() }),
+        };
+        group.places.push(i);
+        group.questions.push(question);
     }
     let mut calls = JoinSet::new();
     let mut tasks = Vec::new();
-    for (driver, places, questions) in groups {
+    for Group { driver, places, questions } in groups {
         let call = call(driver, questions);
-        let task = calls.spawn(async move { tokio::time::timeout(CALL_TIMEOUT, call).await });
+        let task = calls.spawn(async move { tokio::time::timeout(limit, call).await });
         tasks.push((task.id(), places));
     }
     while let Some(done) = calls.join_next_with_id().await {
         let (id, outcome) = match done {
             Ok((id, Ok(answered))) => (id, Ok(answered)),
-            Ok((id, Err(_))) => (id, Err(format!("no answer within {} s", CALL_TIMEOUT.as_secs()))),
+            Ok((id, Err(_))) => (id, Err(format!("no answer within {limit:?}"))),
             Err(error) => (error.id(), Err(format!("the driver panicked: {error}"))),
         };
         let places = tasks.iter().find(|(task, _)| *task == id).map(|(_, places)| places.as_slice());

@@ -227,16 +227,16 @@ fn handlers_that_block_every_thread_of_the_runtime_kill_nobody() {
     let (stop, stopped) = watched;
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // Someone else looks for the dead all the while.
-    let rescuing = thread::spawn(move || {
+    let rescuer = thread::spawn(move || {
         runtime().block_on(async {
             let queue = file(&watch).await;
-            let mut watch = Rescuer::new(SHORT);
-            let mut rescued = Vec::new();
+            let mut rescuer = Rescuer::new(SHORT);
+            let mut taken = Vec::new();
             while stopped.try_recv().is_err() {
-                rescued.extend(watch.scan(&**queue.store()).await.unwrap());
+                taken.extend(rescuer.scan(&**queue.store()).await.unwrap());
                 tokio::time::sleep(SHORT.scan).await;
             }
-            rescued
+            taken
         })
     });
     let crowded = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -254,7 +254,7 @@ fn handlers_that_block_every_thread_of_the_runtime_kill_nobody() {
         assert_eq!(hired.stop().await, Exit::Stopped);
     });
     stop.send(()).unwrap();
-    assert_eq!(rescuing.join().unwrap(), []);
+    assert_eq!(rescuer.join().unwrap(), []);
 }
 
 #[tokio::test]

@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{Depth, Flow, NewJob, store::Verdict};
 
-/// Twelve random histories, each of up to sixty steps. A failure is simplified before it is shown.
+/// Twelve random histories, each of up to a hundred and twenty steps. A failure is simplified before it is shown.
 pub async fn the_counters_agree_with_a_recount_after_any_history(trial: &Trial<'_>) {
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     let mut played = 0;
     for _ in 0..12 {
-        let mut tree = history::histories(60).new_tree(&mut runner).expect("a history is drawn");
+        let mut tree = history::histories(1..=120).new_tree(&mut runner).expect("a history is drawn");
         let mut play = async |steps: &[history::Step]| {
             played += 1;
             history::play(trial, &format!("h{played}"), steps).await
@@ -26,7 +26,7 @@ pub async fn the_counters_agree_with_a_recount_after_any_history(trial: &Trial<'
         let Err(mut why) = play(&tree.current()).await else { continue };
         let mut simplest = tree.current();
         // At most so many, since each is played on the store.
-        for _ in 0..200 {
+        for _ in 0..500 {
             match play(&tree.current()).await {
                 Err(reason) => {
                     (why, simplest) = (reason, tree.current());

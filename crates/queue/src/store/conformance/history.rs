@@ -1,12 +1,12 @@
 //! A random history of a store, beside a model that counts what every step ought to have counted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use proptest::prelude::*;
 
 use super::trial::{HOUR, Hand, Trial, cancelled, completed, end, failed, interrupt, kept, plain, retry, snooze};
 use crate::{
-    Depth, Flow, JobId, JobRecord, State,
+    Depth, Flow, JobId, JobRecord, NewJob, State,
     store::{ClaimedJob, Filter, Verdict},
 };
 
@@ -35,6 +35,8 @@ pub(super) enum Step {
     SettleStale { worker: usize, attempt: usize, end: End },
     /// A worker dies, with its jobs started or not; another takes its place.
     Die { worker: usize, started: bool, blame: bool },
+    /// A job comes first, and as many workers die under whatever they then claim alone.
+    Kill { queue: usize, deaths: u16 },
     /// Someone cancels a job.
     Cancel(usize),
     /// Someone retries a job.
@@ -101,32 +103,35 @@ fn ends() -> impl Strategy<Value = End> {
     ])
 }
 
-/// A history of up to `steps` steps.
-pub(super) fn histories(steps: usize) -> impl Strategy<Value = Vec<Step>> {
+/// A history of so many steps. The weights are such that the rarer moves (second attempts, suspects, quarantine) come
+/// about in most histories of this length.
+pub(super) fn histories(steps: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
     let worker = 0..WORKERS;
     let due = prop::sample::select(vec![Due::Now, Due::Now, Due::Soon, Due::Late]);
     let step = prop_oneof![
-        6 => (1..5_usize, 0..2_usize, -1..2_i16, 0..2_usize, due).prop_map(|(jobs, queue, priority, kind, due)| {
+        5 => (1..5_usize, 0..2_usize, -1..2_i16, 0..2_usize, due).prop_map(|(jobs, queue, priority, kind, due)| {
             Step::Enqueue { jobs, queue, priority, kind, due }
         }),
         1 => Just(Step::EnqueueInvalid),
-        3 => Just(Step::Promote),
-        6 => (worker.clone(), 1..4_u32, prop::option::of(ends()))
+        5 => Just(Step::Promote),
+        8 => (worker.clone(), 1..4_u32, prop::option::of(ends()))
             .prop_map(|(worker, jobs, settling)| Step::Claim { worker, jobs, settling }),
-        4 => (worker.clone(), prop::collection::vec(ends(), 1..4))
+        6 => (worker.clone(), prop::collection::vec(ends(), 1..4))
             .prop_map(|(worker, ends)| Step::Settle { worker, ends }),
         2 => (worker.clone(), 1..4_u32).prop_map(|(worker, jobs)| Step::LoseReply { worker, jobs }),
         2 => (worker.clone(), any::<usize>(), ends())
             .prop_map(|(worker, attempt, end)| Step::SettleStale { worker, attempt, end }),
-        2 => (worker, any::<bool>(), prop::bool::weighted(0.8))
+        3 => (worker, prop::bool::weighted(0.8), prop::bool::weighted(0.8))
             .prop_map(|(worker, started, blame)| Step::Die { worker, started, blame }),
+        1 => (0..2_usize, 1..=crate::limits::MAX_DEATHS)
+            .prop_map(|(queue, deaths)| Step::Kill { queue, deaths }),
         2 => any::<usize>().prop_map(Step::Cancel),
         2 => any::<usize>().prop_map(Step::Retry),
         2 => any::<usize>().prop_map(Step::Delete),
         1 => Just(Step::Purge),
         1 => Just(Step::Fold),
     ];
-    prop::collection::vec(step, 1..=steps)
+    prop::collection::vec(step, steps)
 }
 
 /// The counts of one queue that the model is sure of, and attempts that may be counted as failed or not.
@@ -195,20 +200,8 @@ impl Model<'_, '_> {
         let store = self.trial.store.clone();
         match step {
             &Step::Enqueue { jobs, queue, priority, kind, due } => {
-                let queue = self.queues[queue].clone();
-                let job = crate::NewJob::new(["kind", "other"][kind], "{}").queue(&queue).priority(priority);
-                let job = match due {
-                    Due::Now => job,
-                    Due::Soon => job.delay(Duration::from_millis(1)),
-                    Due::Late => job.delay(HOUR),
-                };
-                let enqueued = store.enqueue(&vec![job; jobs]).await.expect("the jobs are taken in");
-                self.ids.extend(enqueued.into_iter().map(|enqueued| enqueued.id));
-                let flow = self.flow(&queue);
-                match due {
-                    Due::Now => flow.arrived += jobs as i64,
-                    Due::Soon | Due::Late => flow.deferred += jobs as i64,
-                }
+                let job = NewJob::new(["kind", "other"][kind], "{}").queue(&self.queues[queue]).priority(priority);
+                self.enqueue(&job, jobs, due).await;
             }
             Step::EnqueueInvalid => {
                 let queue = &self.queues[0];
@@ -243,7 +236,20 @@ impl Model<'_, '_> {
                     self.holders[worker].hand.settle(job, how.verdict()).await;
                 }
             }
-            &Step::Die { worker, started, blame } => self.die(worker, started, blame).await,
+            &Step::Die { worker, started, blame } => {
+                self.die(worker, started, blame).await;
+                self.hire().await;
+            }
+            &Step::Kill { queue, deaths } => {
+                let first = plain(&self.queues[queue]).priority(i16::MAX);
+                self.enqueue(&first, 1, Due::Now).await;
+                for _ in 0..deaths {
+                    self.hire().await;
+                    let last = self.holders.len() - 1;
+                    self.settle_and_claim(last, &[], 1).await;
+                    self.die(last, true, true).await;
+                }
+            }
             &Step::Cancel(number) => {
                 if let Some(id) = self.pick(number) {
                     let _ = store.cancel(id).await;
@@ -265,6 +271,21 @@ impl Model<'_, '_> {
             Step::Fold => {
                 store.fold().await.expect("a fold passes");
             }
+        }
+    }
+
+    async fn enqueue(&mut self, job: &NewJob, jobs: usize, due: Due) {
+        let due_job = match due {
+            Due::Now => job.clone(),
+            Due::Soon => job.clone().delay(Duration::from_millis(1)),
+            Due::Late => job.clone().delay(HOUR),
+        };
+        let enqueued = self.trial.store.enqueue(&vec![due_job; jobs]).await.expect("the jobs are taken in");
+        self.ids.extend(enqueued.into_iter().map(|enqueued| enqueued.id));
+        let flow = self.flow(&job.queue);
+        match due {
+            Due::Now => flow.arrived += jobs as i64,
+            Due::Soon | Due::Late => flow.deferred += jobs as i64,
         }
     }
 
@@ -351,7 +372,6 @@ impl Model<'_, '_> {
         for job in held {
             self.came_back(job).await;
         }
-        self.hire().await;
     }
 
     /// The counters against a recount, and against the model.

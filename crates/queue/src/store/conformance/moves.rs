@@ -1,7 +1,7 @@
 //! The state machine: every operation on a job in every state, against the table.
 //!
 //! The legal outcome of each operation is read from [`State::MOVES`]; what is not there must be refused and change
-//! nothing. What today's operations cannot bring about (parking, coalescing) is listed in [`LATER`].
+//! nothing. What today's operations cannot bring about (parking, coalescing) is listed in `LATER`.
 
 use std::{collections::BTreeSet, time::Duration};
 

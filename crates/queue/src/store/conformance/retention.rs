@@ -54,7 +54,7 @@ pub async fn a_kept_job_shows_its_output_until_it_is_purged(trial: &Trial<'_>) {
     assert_eq!(trial.store.purge(100).await.unwrap(), 0);
     let job = trial.job(claimed[0].id).await;
     assert_eq!((job.state, job.output.as_deref()), (State::Completed, Some("{\"width\": 7}")));
-    assert_eq!(job.attempt, 1, "the attempt that failed is spent, the one that completed is not");
+    assert_eq!(job.attempt, 2, "the attempt that completed it");
     assert!(job.finished_at.is_some());
     assert_eq!(trial.store.attempts(job.id).await.unwrap().len(), 1);
     assert_eq!(jobs.len(), 2);

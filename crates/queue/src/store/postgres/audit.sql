@@ -55,8 +55,10 @@ WITH counted AS (
     FULL JOIN actual a ON a.queue = c.queue AND a.priority = c.priority AND a.kind = c.kind
 ), drift AS MATERIALIZED (
     SELECT * FROM compared
-    WHERE (counted_ready, counted_scheduled, counted_held, counted_running, counted_completed, counted_failed, counted_cancelled)
-       IS DISTINCT FROM (actual_ready, actual_scheduled, actual_held, actual_running, actual_completed, actual_failed, actual_cancelled)
+    WHERE (counted_ready, counted_scheduled, counted_held, counted_running, counted_completed, counted_failed,
+           counted_cancelled)
+       IS DISTINCT FROM (actual_ready, actual_scheduled, actual_held, actual_running, actual_completed, actual_failed,
+           actual_cancelled)
 ), repaired AS (
     INSERT INTO headcount.tally (queue, priority, kind, ready, scheduled, held, running, completed, failed, cancelled)
     SELECT queue, priority, kind,

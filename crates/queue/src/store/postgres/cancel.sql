@@ -1,6 +1,6 @@
 -- Cancels a job that waits; asks for the end of one that runs.
--- $1 id. Rows: one: whether it was cancelled, and whether it was asked for. Neither: it moved, or is over, or is nowhere;
--- only another look can tell, since a row that a claim in flight takes matches nothing here.
+-- $1 id. Rows: one: whether it was cancelled, and whether it was asked for. Neither: it moved, or is over, or is
+-- nowhere; only another look can tell, since a row that a claim in flight takes matches nothing here.
 -- Locks: the job's row; waits for a move in flight. Index: the primary keys.
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at

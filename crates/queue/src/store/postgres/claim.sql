@@ -2,7 +2,7 @@
 -- begins, in every claim alike, or they deadlock.
 -- $1 boot  $2 the claim's number  $3 the most jobs  $4 queue[]  $5 priority[]  $6 seq[]: the lanes in the order in
 -- which they are served, and where to start in each  $7 the bound queues, NULL for any  $8 whether the worker holds
--- nothing, and so may take a suspect  $9 the ids that `first` has settled.
+-- nothing, and so may take a suspect  $9 the ids that `first` has settled  $10 recalls as last read, or NULL.
 -- Rows: at least one: gate, recalls and suspects in each, and a job each or NULL. Any order.
 -- Locks: the worker FOR SHARE, only what is taken from held or ready. Index: ready_lane; ready's primary key.
 gate AS MATERIALIZED (
@@ -13,13 +13,21 @@ gate AS MATERIALIZED (
     FOR SHARE SKIP LOCKED
 ), clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
+), recalls AS MATERIALIZED (
+    SELECT coalesce(sum(q.recalls), 0)::bigint AS n
+    FROM headcount.queue q
+    WHERE q.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(q.queue, 'run:'))
 ), suspect AS (
     DELETE FROM headcount.held
     WHERE id = ANY (ARRAY(
         SELECT h.id FROM headcount.held h
-        WHERE h.reason = 'suspect' AND $8 AND $3::bigint > 0 AND EXISTS (SELECT FROM gate)
-          -- The worker says that it holds nothing; so must the store, or the death could be a neighbour's.
-          AND NOT EXISTS (SELECT FROM headcount.running r WHERE r.boot = $1 AND r.id <> ALL ($9::bigint[]))
+        WHERE h.reason = 'suspect'
+          AND CASE WHEN $8 AND $3::bigint > 0 AND EXISTS (SELECT FROM gate)
+                    AND EXISTS (SELECT FROM headcount.held s WHERE s.reason = 'suspect')
+              -- The worker says that it holds nothing; so must the store, or the death could be a neighbour's. Asked
+              -- last, for it walks over all that the worker has claimed, dead rows included.
+              THEN NOT EXISTS (SELECT FROM headcount.running r WHERE r.boot = $1 AND r.id <> ALL ($9::bigint[]))
+              ELSE false END
           AND (h.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(h.queue, 'run:')))
           AND h.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
         ORDER BY h.priority DESC, h.seq
@@ -29,7 +37,8 @@ gate AS MATERIALIZED (
     RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
               timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra
 ), lane AS MATERIALIZED (
-    SELECT l.queue, l.priority, l.seq
+    -- Jobs were put back into their places, which lie behind: this claim looks for them itself.
+    SELECT l.queue, l.priority, CASE WHEN (SELECT r.n FROM recalls r) <> $10::bigint THEN 0 ELSE l.seq END AS seq
     FROM unnest($4::text[], $5::smallint[], $6::bigint[]) WITH ORDINALITY AS l (queue, priority, seq, place)
     WHERE EXISTS (SELECT FROM gate) AND NOT EXISTS (SELECT FROM suspect)
       AND l.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
@@ -74,7 +83,9 @@ gate AS MATERIALIZED (
            count(*), count(*), nullif(count(*) FILTER (WHERE s.late), 0), s.delay_bucket
     FROM (
         SELECT m.queue, m.priority, m.kind,
-               m.started_at - m.ready_at > coalesce(q.start_within_ms, 60000) * interval '1 ms' AS late,
+               m.started_at - m.ready_at > coalesce(
+                   (SELECT q.start_within_ms FROM headcount.queue q WHERE q.queue = m.queue), 60000
+               ) * interval '1 ms' AS late,
                -- Bucket b holds delays up to 2^b ms.
                width_bucket(m.started_at - m.ready_at, '{
                    00:00:00.001001, 00:00:00.002001, 00:00:00.004001, 00:00:00.008001, 00:00:00.016001,
@@ -83,7 +94,6 @@ gate AS MATERIALIZED (
                    00:00:32.768001, 00:01:05.536001, 00:02:11.072001, 00:04:22.144001, 00:08:44.288001,
                    00:17:28.576001, 00:34:57.152001}'::interval[]) AS delay_bucket
         FROM moved m
-        LEFT JOIN headcount.queue q ON q.queue = m.queue
     ) s
     GROUP BY s.queue, s.priority, s.kind, s.delay_bucket
 )
@@ -97,8 +107,7 @@ FROM (
             (SELECT CASE WHEN w.state = 'draining' AND w.drain_until < clock_timestamp() THEN 'active' ELSE w.state END
              FROM headcount.worker w WHERE w.boot = $1),
             'dead') END AS gate,
-        (SELECT coalesce(sum(q.recalls), 0)::bigint FROM headcount.queue q
-         WHERE q.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(q.queue, 'run:'))) AS recalls,
+        (SELECT r.n FROM recalls r) AS recalls,
         EXISTS (
             SELECT FROM headcount.held h
             WHERE h.reason = 'suspect' AND h.id <> ALL (ARRAY(SELECT s.id FROM suspect s))

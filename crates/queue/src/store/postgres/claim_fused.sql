@@ -1,6 +1,6 @@
 -- The beginning of a claim that also settles attempts that completed without an output and are not kept; claim.sql
 -- follows. One round trip and one durable commit for both.
--- $1 boot  $9 id[] (ascending, each once)  $10 claim[]  $11 ran_ms[]
+-- $1 boot  $9 id[] (ascending, each once)  $11 claim[]  $12 ran_ms[]
 -- Rows: none of its own. A token that no longer holds is passed over.
 -- Locks: running, by id. Index: running's primary key; the claim of an id is found by binary search (width_bucket), not
 -- by a join with unnest, whose plan on wrong estimates takes seconds.
@@ -9,7 +9,9 @@ WITH ended AS (
     WHERE id = ANY (ARRAY(
         SELECT r.id FROM headcount.running r
         WHERE r.id = ANY ($9::bigint[])
-          AND r.boot = $1 AND r.claim = ($10::bigint[])[width_bucket(r.id, $9::bigint[])]
+          -- boot + 0: not by the index of tokens, where all that this worker ever claimed lies dead under an old
+          -- snapshot.
+          AND r.boot + 0 = $1 AND r.claim = ($11::bigint[])[width_bucket(r.id, $9::bigint[])]
         ORDER BY r.id
         FOR UPDATE
     ))
@@ -23,7 +25,7 @@ WITH ended AS (
 ), counted_ends AS (
     INSERT INTO headcount.tally (queue, priority, kind, running, done, run_ms)
     SELECT queue, priority, kind, -count(*), count(*),
-           nullif(sum(($11::bigint[])[width_bucket(id, $9::bigint[])]), 0)
+           nullif(sum(($12::bigint[])[width_bucket(id, $9::bigint[])]), 0)
     FROM ended
     GROUP BY queue, priority, kind
 ), first AS MATERIALIZED (

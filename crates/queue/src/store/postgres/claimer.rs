@@ -98,8 +98,8 @@ impl PostgresClaimer {
                     .bind(self.queues.names().map(<[String]>::to_vec))
                     .bind(want.alone);
                 match plain {
-                    Some(plain) => query.bind(&plain.ids).bind(&plain.claims).bind(&plain.ran_ms),
-                    None => query.bind(Vec::<i64>::new()),
+                    Some(plain) => query.bind(&plain.ids).bind(self.recalls).bind(&plain.claims).bind(&plain.ran_ms),
+                    None => query.bind(Vec::<i64>::new()).bind(self.recalls),
                 }
             })
             .await?;
@@ -126,7 +126,7 @@ impl PostgresClaimer {
         drop(ranks);
         drop(lanes);
         if self.recalls.replace(recalls).is_some_and(|before| before != recalls) {
-            // Jobs were put back into their places, which lie behind.
+            // This claim looked from the front, but only where jobs were known to be.
             self.sweep_at = None;
         }
         self.lanes.took(taken.iter().map(|taken| (&*taken.job.queue, taken.job.priority, taken.seq)), Instant::now());

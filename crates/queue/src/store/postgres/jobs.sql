@@ -1,4 +1,5 @@
--- Jobs in the order of their ids. $1 queue or NULL  $2 kind or NULL  $3 state[] or NULL  $4 with a higher id  $5 the most.
+-- Jobs in the order of their ids.
+-- $1 queue or NULL  $2 kind or NULL  $3 state[] or NULL  $4 with a higher id  $5 the most. Rows: a job each.
 -- Locks: none. Index: the primary keys, merged; a filter that few jobs pass walks far.
 SELECT j.id, j.queue, j.kind, j.state, j.priority, j.attempt, j.max_attempts, j.interruptions, j.deaths, j.run_at,
        j.ready_at, j.enqueued_at, j.started_at, j.finished_at, j.worker, j.payload::text AS payload,

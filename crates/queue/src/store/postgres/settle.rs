@@ -163,14 +163,12 @@ fn batches(settled: &[Settlement]) -> Vec<(BootId, BTreeMap<JobId, Ending>)> {
     let mut batches: Vec<(BootId, BTreeMap<JobId, Ending>)> = Vec::new();
     for settlement in settled {
         let (boot, id) = (settlement.token.boot, settlement.id);
-        let batch = match batches.iter_mut().find(|(of, batch)| *of == boot && !batch.contains_key(&id)) {
-            Some((_, batch)) => batch,
-            None => {
-                batches.push((boot, BTreeMap::new()));
-                &mut batches.last_mut().expect("one was just pushed").1
-            }
-        };
-        batch.insert(id, Ending::of(settlement));
+        let fits = |(of, batch): &&mut (BootId, BTreeMap<JobId, Ending>)| *of == boot && !batch.contains_key(&id);
+        if let Some((_, batch)) = batches.iter_mut().find(fits) {
+            batch.insert(id, Ending::of(settlement));
+        } else {
+            batches.push((boot, BTreeMap::from([(id, Ending::of(settlement))])));
+        }
     }
     batches
 }

@@ -1,7 +1,8 @@
 -- Ends attempts of one worker, whatever became of them: each job goes where its verdict says.
 -- $1 boot  $2 id[] (ascending, each once)  $3 claim[]  $4 verdict[]: completed, retry, failed, snooze, return,
--- interrupt, cancelled, died, lost (died, and nobody's fault)  $5 text[]: the error or reason  $6 output[]  $7 ms[]: the wait, or how long it is kept
--- (NULL: without end)  $8 ran_ms[]  $9 MAX_INTERRUPTIONS  $10 MAX_DEATHS  $11: outputs of more bytes lie in body.
+-- interrupt, cancelled, died, lost (died, and nobody's fault)  $5 text[]: the error or reason  $6 output[]
+-- $7 ms[]: the wait, or how long it is kept (NULL: without end)  $8 ran_ms[]  $9 MAX_INTERRUPTIONS  $10 MAX_DEATHS
+-- $11: outputs of more bytes lie in body.
 -- Rows: id, fate (gone, completed, failed, cancelled, later, ready, held). A token that no longer holds has no row.
 -- Locks: running, by id; last of all queue, by name. Index: running's primary key; the entry of an id is found by
 -- binary search (width_bucket), not by a join with unnest.
@@ -12,7 +13,9 @@ WITH clock AS MATERIALIZED (
     WHERE id = ANY (ARRAY(
         SELECT r.id FROM headcount.running r
         WHERE r.id = ANY ($2::bigint[])
-          AND r.boot = $1 AND r.claim = ($3::bigint[])[width_bucket(r.id, $2::bigint[])]
+          -- boot + 0: not by the index of tokens, where all that this worker ever claimed lies dead under an old
+          -- snapshot.
+          AND r.boot + 0 = $1 AND r.claim = ($3::bigint[])[width_bucket(r.id, $2::bigint[])]
         ORDER BY r.id
         FOR UPDATE
     ))
@@ -22,8 +25,11 @@ WITH clock AS MATERIALIZED (
     SELECT e.id, e.queue, e.priority, e.seq, e.kind, e.payload, e.payload_codec, e.attempt AS spent, e.max_attempts,
            e.timeout_ms, e.max_run_ms, e.options, e.enqueued_at, e.run_at, e.ready_at, e.meta, e.extra, e.started_at,
            e.cancel_at, v.verdict, v.text, v.output, v.ms, v.ran_ms, c.at,
-           -- The column stops where it ends; a job gets that far only by hand.
-           least(e.attempt + (v.verdict IN ('retry', 'failed'))::integer, 32767)::smallint AS attempt,
+           -- The column stops where it ends; a job gets that far only by hand. A completed job that is kept shows the
+           -- attempt that completed it.
+           least(
+               e.attempt + (v.verdict IN ('retry', 'failed') OR (v.verdict = 'completed' AND v.ms <> 0))::integer, 32767
+           )::smallint AS attempt,
            least(e.interruptions + (v.verdict IN ('interrupt', 'died'))::integer, 32767)::smallint AS interruptions,
            -- An attempt that its own handler ended clears the job of suspicion.
            CASE v.verdict
@@ -75,7 +81,8 @@ WITH clock AS MATERIALIZED (
                    'kills the process (memory, most often), then retry the job by hand', deaths)
                ELSE format(
                    'quarantined: interrupted %s times, the last time: %s; find out why it never gets to its end, then '
-                   'retry the job by hand', interruptions, coalesce(text, format('worker %s died while it ran', worker)))
+                   'retry the job by hand', interruptions,
+                   coalesce(text, format('worker %s died while it ran', worker)))
            END,
            CASE WHEN fate = 'completed' AND octet_length(output) <= $11::integer THEN output END,
            CASE WHEN verdict IN ('completed', 'failed') THEN at + ms * interval '1 ms' END

@@ -306,35 +306,40 @@ CREATE TABLE headcount.lane_head (
     PRIMARY KEY (queue, priority, version)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_truncate = false);
 
--- Every job in one shape.
+-- Every job in one shape. Each branch reads one table and no join: only so does a page by id come from the primary
+-- keys, merged, instead of from all jobs, sorted.
 CREATE VIEW headcount.jobs AS
 SELECT j.id, j.queue, j.kind, 'queued'::text AS state, j.priority, j.attempt, j.max_attempts, j.interruptions,
-       j.deaths, j.run_at, j.ready_at, j.enqueued_at, a.started_at, NULL::timestamptz AS finished_at, a.worker,
-       coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0)) AS payload,
-       j.payload_codec, j.meta, a.error, NULL::text AS output, NULL::text AS reason, NULL::timestamptz AS expires_at
+       j.deaths, j.run_at, j.ready_at, j.enqueued_at,
+       (SELECT t.started_at FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1) AS started_at,
+       NULL::timestamptz AS finished_at,
+       (SELECT t.worker FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1) AS worker,
+       coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0))
+           AS payload,
+       j.payload_codec, j.meta,
+       (SELECT t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1) AS error,
+       NULL::text AS output, NULL::text AS reason, NULL::timestamptz AS expires_at
 FROM headcount.ready j
-LEFT JOIN LATERAL (
-    SELECT t.started_at, t.worker, t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1
-) a ON true
 UNION ALL
 SELECT j.id, j.queue, j.kind, 'queued', j.priority, j.attempt, j.max_attempts, j.interruptions,
-       j.deaths, j.run_at, j.ready_at, j.enqueued_at, a.started_at, NULL, a.worker,
+       j.deaths, j.run_at, j.ready_at, j.enqueued_at,
+       (SELECT t.started_at FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1), NULL,
+       (SELECT t.worker FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1),
        coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0)),
-       j.payload_codec, j.meta, a.error, NULL, j.reason, NULL
+       j.payload_codec, j.meta,
+       (SELECT t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1), NULL, j.reason, NULL
 FROM headcount.held j
-LEFT JOIN LATERAL (
-    SELECT t.started_at, t.worker, t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1
-) a ON true
 UNION ALL
 -- run_at of a waiting job is the end of its wait.
 SELECT j.id, j.queue, j.kind, 'scheduled', j.priority, j.attempt, j.max_attempts, j.interruptions,
-       j.deaths, j.due_at, j.ready_at, j.enqueued_at, a.started_at, NULL, a.worker,
+       j.deaths, j.due_at, j.ready_at, j.enqueued_at,
+       (SELECT t.started_at FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1), NULL,
+       (SELECT t.worker FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1),
        coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0)),
-       j.payload_codec, j.meta, coalesce(j.note, a.error), NULL, NULL, NULL
+       j.payload_codec, j.meta,
+       coalesce(j.note, (SELECT t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1)),
+       NULL, NULL, NULL
 FROM headcount.later j
-LEFT JOIN LATERAL (
-    SELECT t.started_at, t.worker, t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1
-) a ON true
 UNION ALL
 -- attempt of a running job is the number of the one under way.
 SELECT j.id, j.queue, j.kind, 'running', j.priority, (j.attempt + 1)::smallint, j.max_attempts, j.interruptions,
@@ -349,5 +354,6 @@ SELECT j.id, j.queue, j.kind, j.state, j.priority, j.attempt, j.max_attempts, j.
        j.deaths, j.run_at, j.ready_at, j.enqueued_at, j.started_at, j.finished_at, j.worker,
        coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0)),
        j.payload_codec, j.meta, j.error,
-       coalesce(j.output, (SELECT b.content FROM headcount.body b WHERE b.job_id = j.id AND b.part = 1)), NULL, j.expires_at
+       coalesce(j.output, (SELECT b.content FROM headcount.body b WHERE b.job_id = j.id AND b.part = 1)),
+       NULL, j.expires_at
 FROM headcount.finished j;

@@ -1,0 +1,260 @@
+//! Whom a plan is about, and a whole pool in a closed loop: decided, planned, done, second after second.
+
+use chrono::TimeDelta;
+use headcount_queue::Binding;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    decide::{History, Step, decide},
+    driver::Limits,
+    observe::{Boot, Demand},
+};
+
+const S: Duration = Duration::from_secs(1);
+const LIMITS: Limits = Limits { max: None, min_bill: Duration::ZERO, boot: S, overdue: Duration::from_mins(1) };
+const MAX: u32 = 6;
+
+fn at(second: u32) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(i64::from(second))
+}
+
+fn spec() -> PoolSpec {
+    let spec = PoolSpec::new("here", Binding::Any, 0..=MAX).unwrap();
+    spec.hold(5 * S).remove_after(3 * S).idle_to_zero(5 * S)
+}
+
+fn member(boot: i64, standing: Standing, running: u32, idle_for: Option<Duration>) -> Member {
+    let state = match standing {
+        Standing::Active => WorkerState::Active,
+        Standing::Leaving => WorkerState::Leaving,
+        _ => WorkerState::Draining,
+    };
+    Member {
+        id: InstanceId::from(format!("i-{boot:03}")),
+        listed: true,
+        ending: false,
+        standing,
+        boots: vec![Boot { boot: BootId(boot), state, ours: standing != Standing::Withheld }],
+        slots: 1,
+        running,
+        started_at: Some(at(boot as u32)),
+        idle_for,
+    }
+}
+
+fn seen(second: u32, members: Vec<Member>) -> Observation {
+    Observation {
+        at: at(second),
+        platform_age: Duration::ZERO,
+        demand: Demand::default(),
+        desired: members.iter().filter(|member| member.standing != Standing::Leaving).count() as u32,
+        members,
+        unlisted: 0,
+        trouble: None,
+        limits: LIMITS,
+    }
+}
+
+fn planned(seen: &Observation, step: Step) -> Plan {
+    let decision = Decision { step, wish: None, reason: crate::decide::Reason::KeepLast { left: S }, bound: None };
+    plan(&spec(), seen, &decision, &mut Removals::default(), S)
+}
+
+fn ids(members: &[Member]) -> Vec<i64> {
+    members.iter().map(|member| member.boots[0].boot.0).collect()
+}
+
+#[test]
+fn growing_recalls_the_busiest_first_and_starts_only_the_rest() {
+    use Standing::{Active, Drained, Withheld};
+    let members = || {
+        vec![
+            member(1, Active, 1, None),
+            member(2, Drained, 0, Some(S)),
+            member(3, Drained, 2, None),
+            member(4, Withheld, 0, None),
+        ]
+    };
+    let one = planned(&seen(9, members()), Step::Grow { from: 1, to: 2 });
+    assert_eq!((one.recall, one.grow_to, ids(&one.renew)), (vec![BootId(3)], None, vec![2]));
+    let all = planned(&seen(9, members()), Step::Grow { from: 1, to: 5 });
+    assert_eq!((all.recall, all.grow_to, all.renew.len()), (vec![BootId(3), BootId(2)], Some(6), 0));
+}
+
+#[test]
+fn shrinking_drains_the_idlest_and_of_these_the_youngest_but_none_of_somebody_elses() {
+    let mut foreign = member(9, Standing::Active, 0, None);
+    foreign.listed = false;
+    let members = [(1, 0), (2, 3), (3, 0), (4, 1)].map(|(boot, running)| member(boot, Standing::Active, running, None));
+    let seen = seen(9, members.into_iter().chain([foreign]).collect());
+    assert_eq!(ids(&planned(&seen, Step::Shrink { from: 5, to: 2 }).drain), [3, 1, 4]);
+}
+
+#[test]
+fn only_what_has_been_drained_and_idle_for_long_enough_is_removed() {
+    use Standing::{Drained, Leaving, Withheld};
+    let members = vec![
+        member(1, Drained, 0, Some(3 * S)),
+        member(2, Drained, 0, Some(2 * S)),
+        member(3, Drained, 1, None),
+        member(4, Withheld, 0, None),
+        member(5, Leaving, 0, None),
+    ];
+    let plan = planned(&seen(9, members.clone()), Step::Keep(0));
+    let mut renewed = ids(&plan.renew);
+    renewed.sort_unstable();
+    assert_eq!((ids(&plan.remove), renewed), (vec![1], vec![1, 2, 3]));
+    // Who holds touches nobody, not even to renew a lease.
+    assert_eq!(planned(&seen(9, members), Step::Hold), Plan { desired: 4, ..Plan::default() });
+}
+
+#[test]
+fn of_several_workers_on_one_instance_none_is_left_draining_while_it_claims() {
+    let mut mixed = member(1, Standing::Active, 0, None);
+    let draining = |boot, ours| Boot { boot: BootId(boot), state: WorkerState::Draining, ours };
+    mixed.boots.extend([draining(2, true), draining(3, false)]);
+    let seen = seen(9, vec![mixed]);
+    assert_eq!(planned(&seen, Step::Keep(1)).recall, [BootId(2)]);
+    assert_eq!(planned(&seen, Step::Shrink { from: 1, to: 0 }).recall, []);
+}
+
+#[test]
+fn a_leaving_one_stays_only_after_a_reading_that_shows_it_long_after_the_removal_was_sent() {
+    let (spec, mut removals) = (spec(), Removals::default());
+    let decision =
+        Decision { step: Step::Keep(0), wish: None, reason: crate::decide::Reason::KeepLast { left: S }, bound: None };
+    let stays = |removals: &mut Removals, second, ending| {
+        let mut leaving = member(1, Standing::Leaving, 0, None);
+        leaving.ending = ending;
+        plan(&spec, &seen(second, vec![leaving]), &decision, removals, 20 * S).stay.len()
+    };
+    removals.sent(&[InstanceId::from("i-001")], at(100));
+    assert_eq!(stays(&mut removals, 120, false), 0);
+    assert_eq!(stays(&mut removals, 121, true), 0, "the platform is ending it");
+    // Another life of the scaler sent it: it counts from here.
+    assert_eq!(stays(&mut removals, 130, false), 0);
+    assert_eq!(stays(&mut removals, 150, false), 0);
+    assert_eq!(stays(&mut removals, 151, false), 1);
+}
+
+/// A pool of workers with one slot each, its platform and its queue.
+#[derive(Debug, Default)]
+struct World {
+    now: u32,
+    workers: Vec<Worker>,
+    ready: u64,
+    started: u32,
+    history: History,
+    removals: Removals,
+}
+
+#[derive(Debug, Clone)]
+struct Worker {
+    boot: i64,
+    /// Up from this second.
+    up_at: u32,
+    drained: bool,
+    /// Busy until this second.
+    busy_until: u32,
+    idle_since: Option<u32>,
+}
+
+impl World {
+    fn observe(&mut self) -> Observation {
+        let now = self.now;
+        let members = self.workers.iter_mut().map(|worker| {
+            let (running, idle) = (u32::from(worker.busy_until > now), worker.drained && worker.busy_until <= now);
+            worker.idle_since = idle.then(|| worker.idle_since.unwrap_or(now));
+            let standing = match (worker.up_at > now, worker.drained) {
+                (true, _) => Standing::Booting,
+                (false, true) => Standing::Drained,
+                (false, false) => Standing::Active,
+            };
+            let idle_for = worker.idle_since.map(|since| S * (now - since));
+            member(worker.boot, standing, running, idle_for)
+        });
+        let mut seen = seen(now, members.collect());
+        seen.demand.ready = self.ready;
+        seen
+    }
+
+    /// One second: jobs arrive, workers claim, the scaler looks and acts. A blind one sees nothing.
+    fn tick(&mut self, arrivals: u64, job: u32, blind: bool) -> Plan {
+        self.now += 1;
+        self.ready += arrivals;
+        let now = self.now;
+        for worker in self.workers.iter_mut().filter(|w| !w.drained && w.up_at <= now && w.busy_until <= now) {
+            if self.ready > 0 {
+                self.ready -= 1;
+                worker.busy_until = now + job;
+            }
+        }
+        let seen = self.observe();
+        let view = if blind { Err(crate::observe::Unseen::Store("gone".into())) } else { Ok(seen.clone()) };
+        let decision = decide(&spec(), &view, &self.history, at(now));
+        let plan = plan(&spec(), &seen, &decision, &mut self.removals, 20 * S);
+        match decision.wish {
+            Some(wish) => self.history.note(wish, self.ready > 0 || seen.running() > 0, 5 * S, at(now)),
+            None => self.history.lost_sight(),
+        }
+        for worker in &mut self.workers {
+            worker.drained &= !plan.recall.contains(&BootId(worker.boot));
+            worker.drained |= plan.drain.iter().any(|member| member.boots[0].boot.0 == worker.boot);
+        }
+        self.workers.retain(|worker| !ids(&plan.remove).contains(&worker.boot));
+        for _ in self.workers.len() as u32..plan.grow_to.unwrap_or_default() {
+            self.started += 1;
+            let boot = i64::from(self.started);
+            self.workers.push(Worker { boot, up_at: now + 3, drained: false, busy_until: 0, idle_since: None });
+        }
+        plan
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_pool_in_the_loop_kills_nothing_orders_once_and_comes_to_rest(
+        load in prop::collection::vec((0u64..4, 1u32..12, prop::bool::weighted(0.1)), 1..120),
+    ) {
+        let mut world = World::default();
+        for &(arrivals, job, blind) in &load {
+            let before = world.workers.clone();
+            let plan = world.tick(arrivals, job, blind);
+            prop_assert!(world.workers.len() as u32 <= MAX, "more than max exist");
+            for id in ids(&plan.remove) {
+                let removed = before.iter().find(|worker| worker.boot == id).unwrap();
+                prop_assert!(removed.drained && removed.busy_until <= world.now, "removed at work: {removed:?}");
+            }
+            if blind {
+                prop_assert_eq!(plan, Plan { desired: before.len() as u32, ..Plan::default() });
+            } else {
+                // Whatever boots has work that asked for it, so nothing is ordered twice.
+                let demand = world.ready + world.workers.iter().filter(|w| w.busy_until > world.now).count() as u64;
+                let grown = plan.grow_to.map_or(0, |size| u64::from(size) - before.len() as u64);
+                let there = before.iter().filter(|worker| !worker.drained).count() as u64;
+                prop_assert!(grown == 0 || there + grown <= demand, "ordered {grown} for {demand}");
+            }
+        }
+        // Once nothing arrives, everything is done and the pool is empty.
+        for _ in 0..200 {
+            world.tick(0, 1, false);
+        }
+        prop_assert_eq!((world.ready, world.workers.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_steady_load_changes_nothing(busy in 0u32..=MAX, seconds in 30u32..200) {
+        let mut world = World::default();
+        // As many long jobs as there are workers, for ever.
+        world.tick(u64::from(busy), 1_000_000, false);
+        for _ in 0..20 {
+            world.tick(0, 1_000_000, false);
+        }
+        for _ in 0..seconds {
+            let plan = world.tick(0, 1_000_000, false);
+            prop_assert_eq!(plan, Plan { desired: busy, ..Plan::default() });
+        }
+        prop_assert_eq!(world.started, busy);
+    }
+}

@@ -1,0 +1,205 @@
+//! Readings, one after the other, and what the roll makes of them.
+
+use super::*;
+use crate::driver::Instance;
+
+const LIMITS: Limits =
+    Limits { max: None, min_bill: Duration::ZERO, boot: Duration::from_secs(1), overdue: Duration::from_mins(1) };
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+}
+
+fn listed(instances: &[&str]) -> PoolStatus {
+    let instance = |id: &&str| Instance {
+        id: InstanceId::from(*id),
+        pid: id.strip_prefix("pid-").map(|pid| pid.parse().unwrap()),
+        age: Duration::ZERO,
+        state: if id.starts_with('-') { InstanceState::Ending } else { InstanceState::Up },
+    };
+    PoolStatus { instances: instances.iter().map(instance).collect(), ..PoolStatus::default() }
+}
+
+fn ended(mut status: PoolStatus, ids: &[&str]) -> PoolStatus {
+    status.ended =
+        ids.iter().map(|&id| Ended { id: id.into(), how: "signal 9".into(), asked: id.starts_with('-') }).collect();
+    status
+}
+
+/// A worker of the pool on this instance that beat just now.
+fn worker(boot: i64, instance: &str, now: i64) -> WorkerRecord {
+    WorkerRecord {
+        boot: BootId(boot),
+        instance: Some(instance.into()),
+        host: "h".into(),
+        pid: 7,
+        pool: Some("here".into()),
+        queues: headcount_queue::Binding::Any,
+        kinds: Vec::new(),
+        slots: 2,
+        busy: 0,
+        running: 0,
+        state: WorkerState::Active,
+        drain_epoch: 0,
+        drained_by: None,
+        drain_until: None,
+        started_at: at(0),
+        beat_at: at(now),
+        read_at: at(now),
+    }
+}
+
+fn drained(worker: WorkerRecord, by: &str, running: u32) -> WorkerRecord {
+    let until = worker.read_at + TimeDelta::seconds(60);
+    WorkerRecord {
+        state: WorkerState::Draining,
+        drained_by: Some(by.into()),
+        drain_until: Some(until),
+        running,
+        ..worker
+    }
+}
+
+fn call(roll: &mut Roll, status: &PoolStatus, workers: &[WorkerRecord], now: i64) -> Muster {
+    roll.muster(&PoolRef::from("here"), "me", &LIMITS, status, workers, at(now))
+}
+
+fn standings(muster: &Muster) -> Vec<(&str, Standing)> {
+    muster.members.iter().map(|member| (member.id.as_str(), member.standing)).collect()
+}
+
+#[test]
+fn an_instance_stands_as_its_workers_do() {
+    use Standing::{Active, Booting, Drained, Leaving, Withheld};
+    let w = |boot| worker(boot, "a", 0);
+    let lapsed = |worker| WorkerRecord { drain_until: Some(at(0)), ..drained(worker, "me", 0) };
+    let person = |worker| WorkerRecord { drain_until: None, ..drained(worker, "ann", 0) };
+    let leaving = |worker| WorkerRecord { state: WorkerState::Leaving, ..drained(worker, "me", 0) };
+    let dead = |worker| WorkerRecord { state: WorkerState::Dead, ..worker };
+    for (workers, expected) in [
+        (vec![], Booting),
+        (vec![dead(w(1))], Booting),
+        (vec![w(1)], Active),
+        (vec![w(1), drained(w(2), "me", 0)], Active),
+        (vec![drained(w(1), "me", 1), drained(w(2), "me", 0)], Drained),
+        (vec![lapsed(w(1))], Active),
+        (vec![person(w(1))], Withheld),
+        (vec![drained(w(1), "me", 0), person(w(2))], Withheld),
+        (vec![leaving(w(1)), drained(w(2), "me", 0)], Leaving),
+        (vec![leaving(w(1)), dead(w(2))], Leaving),
+    ] {
+        let muster = call(&mut Roll::default(), &listed(&["a"]), &workers, 0);
+        assert_eq!(standings(&muster), [("a", expected)], "{workers:?}");
+    }
+    let muster = call(&mut Roll::default(), &listed(&["-a"]), &[worker(1, "-a", 0)], 0);
+    assert_eq!(standings(&muster), [("-a", Leaving)]);
+}
+
+#[test]
+fn an_instance_runs_and_holds_what_its_claiming_workers_do() {
+    let busy = WorkerRecord { running: 2, ..worker(1, "a", 0) };
+    let muster = call(&mut Roll::default(), &listed(&["a"]), &[busy, drained(worker(2, "a", 0), "me", 1)], 0);
+    assert_eq!((muster.members[0].slots, muster.members[0].running), (2, 2));
+}
+
+#[test]
+fn a_worker_without_an_instance_is_found_by_its_process() {
+    let nameless = |pool: &str| WorkerRecord { instance: None, pool: Some(pool.into()), ..worker(1, "", 0) };
+    let muster = call(&mut Roll::default(), &listed(&["pid-7"]), &[nameless("here")], 0);
+    assert_eq!(standings(&muster), [("pid-7", Standing::Active)]);
+    let muster = call(&mut Roll::default(), &listed(&["pid-7"]), &[nameless("there")], 0);
+    assert_eq!(standings(&muster), [("pid-7", Standing::Booting)]);
+}
+
+#[test]
+fn a_worker_that_somebody_else_started_is_capacity_but_not_ours() {
+    let elsewhere = WorkerRecord { pool: None, ..worker(2, "b", 0) };
+    let muster = call(&mut Roll::default(), &listed(&[]), &[worker(1, "a", 0), elsewhere], 0);
+    assert_eq!(standings(&muster), [("a", Standing::Active)]);
+    assert!(!muster.members[0].listed);
+}
+
+#[test]
+fn a_silent_instance_boots_until_it_is_overdue() {
+    let mut roll = Roll::default();
+    let mut standing =
+        |workers: &[WorkerRecord], now| call(&mut roll, &listed(&["a"]), workers, now).members[0].standing;
+    assert_eq!(standing(&[], 0), Standing::Booting);
+    assert_eq!(standing(&[], 60), Standing::Booting);
+    assert_eq!(standing(&[], 61), Standing::Overdue);
+    // It comes up after all; when it falls silent later, it restarts and is not gone.
+    assert_eq!(standing(&[worker(1, "a", 70)], 70), Standing::Active);
+    assert_eq!(standing(&[], 100), Standing::Booting);
+    assert_eq!(standing(&[], 160), Standing::Booting);
+    assert_eq!(standing(&[], 161), Standing::Overdue);
+}
+
+#[test]
+fn idle_counts_from_the_reading_that_first_shows_it() {
+    let mut roll = Roll::default();
+    let mut idle = |running, now| {
+        let workers = [drained(worker(1, "a", now), "me", running)];
+        call(&mut roll, &listed(&["a"]), &workers, now).members[0].idle_for.map(|idle| idle.as_secs())
+    };
+    assert_eq!(idle(1, 0), None);
+    assert_eq!(idle(0, 5), Some(0));
+    assert_eq!(idle(0, 9), Some(4));
+    assert_eq!(idle(1, 10), None);
+    assert_eq!(idle(0, 12), Some(0));
+    roll.lost_sight();
+    let muster = call(&mut roll, &listed(&["a"]), &[drained(worker(1, "a", 20), "me", 0)], 20);
+    assert_eq!(muster.members[0].idle_for, Some(Duration::ZERO));
+}
+
+#[test]
+fn a_process_that_certainly_ended_is_buried_at_once_even_if_it_was_the_whole_pool() {
+    let mut roll = Roll::default();
+    let workers = [worker(1, "a", 0), worker(2, "b", 0)];
+    call(&mut roll, &listed(&["a", "b"]), &workers, 0);
+    let muster = call(&mut roll, &ended(listed(&[]), &["a", "b"]), &workers, 1);
+    assert_eq!(muster.gone.boots, [BootId(1), BootId(2)]);
+    assert_eq!(muster.gone.lost.len(), 2);
+    assert!(muster.members.is_empty());
+    // Each is reported once, and none that had been told to end.
+    let muster = call(&mut roll, &ended(listed(&[]), &["a", "b", "c", "-d"]), &[], 2);
+    assert_eq!(muster.gone.lost.iter().map(|ended| ended.id.as_str()).collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn what_is_no_longer_listed_is_gone_after_two_readings_and_two_beats() {
+    let mut roll = Roll::default();
+    let workers = ["a", "b", "c"].map(|id| worker(i64::from(id.as_bytes()[0]), id, 0));
+    let (all, two) = (listed(&["a", "b", "c"]), listed(&["a", "b"]));
+    call(&mut roll, &all, &workers, 0);
+    // Missing once; missing twice, but it beat a moment ago; it is listed again.
+    for (status, now) in [(&two, 20), (&all, 21), (&two, 22)] {
+        let muster = call(&mut roll, status, &workers, now);
+        assert_eq!((muster.gone.boots.len(), muster.members.len()), (0, 3), "{now}");
+    }
+    let mut beating = workers.clone();
+    beating[2].beat_at = at(19);
+    assert!(call(&mut roll, &two, &beating, 25).gone.boots.is_empty());
+    assert_eq!(call(&mut roll, &two, &beating, 26).gone.boots, [BootId(i64::from(b'c'))]);
+}
+
+#[test]
+fn readings_that_failed_in_between_do_not_count_as_two() {
+    let mut roll = Roll::default();
+    let workers = ["a", "b", "c"].map(|id| worker(i64::from(id.as_bytes()[0]), id, 0));
+    call(&mut roll, &listed(&["a", "b", "c"]), &workers, 0);
+    call(&mut roll, &listed(&["a", "b"]), &workers, 20);
+    roll.lost_sight();
+    assert!(call(&mut roll, &listed(&["a", "b"]), &workers, 25).gone.boots.is_empty());
+    assert_eq!(call(&mut roll, &listed(&["a", "b"]), &workers, 26).gone.boots.len(), 1);
+}
+
+#[test]
+fn a_reading_in_which_more_than_half_are_gone_is_not_believed() {
+    let mut roll = Roll::default();
+    let workers = ["a", "b", "c"].map(|id| worker(i64::from(id.as_bytes()[0]), id, 0));
+    call(&mut roll, &listed(&["a", "b", "c"]), &workers, 0);
+    for (now, spared) in [(20, 0), (25, 2), (30, 2)] {
+        let muster = call(&mut roll, &listed(&["a"]), &workers, now);
+        assert_eq!((muster.gone.boots.len(), muster.gone.spared, muster.members.len()), (0, spared, 3), "{now}");
+    }
+}
