@@ -8,6 +8,7 @@
 //! go on with the buffer, and ends gather for the next call: the slower the store, the larger the batches.
 
 mod call;
+mod end;
 mod pace;
 
 use std::{
@@ -25,7 +26,6 @@ use tokio::{
     pin, select,
     sync::{Notify, mpsc, watch},
     task::AbortHandle,
-    time::timeout,
 };
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -33,7 +33,7 @@ use tracing::Instrument;
 use crate::{
     Error, Exit,
     config::Config,
-    drain::{Deadlines, Phase, Stopper},
+    drain::{Phase, Stopper},
     hands::{Hands, Key, Place, key},
     heartbeat::Orders,
     outage::{Outage, jittered},
@@ -44,8 +44,6 @@ use crate::{
 use call::Answer;
 use pace::{HOLD, Pace};
 
-/// For how long a stopping worker that holds nothing waits for a claim under way.
-const LAST_CALL: Duration = Duration::from_millis(500);
 /// Ends of attempts taken up at once.
 const ENDS: usize = 512;
 
@@ -231,65 +229,6 @@ impl Dispatcher {
         }
     }
 
-    pub(crate) fn deadlines(&self) -> Option<Deadlines> {
-        Deadlines::of(self.phase, self.config.grace)
-    }
-
-    /// A word to stop takes effect.
-    fn obey(&mut self, phase: Phase) {
-        if phase == self.phase {
-            return;
-        }
-        self.phase = phase;
-        self.stopped_at.get_or_insert_with(Instant::now);
-        let running = self.running.len();
-        match phase {
-            Phase::Running => {}
-            Phase::Finish => tracing::info!(running, "finishing: nothing more is claimed"),
-            Phase::Grace(_) => {
-                tracing::info!(running, grace = ?self.config.grace, "stopping: nothing more is claimed");
-                self.hands.tell_running(Stop::Stopping);
-            }
-            Phase::Now(_) => {
-                tracing::info!(running, "stopping now");
-                self.hands.tell_running(Stop::Stopping);
-            }
-        }
-    }
-
-    /// Whether the worker ends, and how.
-    fn is_over(&mut self, calling: bool) -> Option<Exit> {
-        let patience = self.config.store_patience;
-        if [self.outage.lasts(), self.hands.unheard_for()].into_iter().flatten().any(|lasts| lasts > patience) {
-            return Some(Exit::StoreLost);
-        }
-        if !(self.running.is_empty() && self.buffer.is_empty() && self.outbox.is_empty()) {
-            return None;
-        }
-        if self.phase != Phase::Running {
-            // A claim under way may still bring jobs, which are then given back; but an idle worker does not wait long.
-            let waited = self.stopped_at.is_some_and(|at| at.elapsed() >= LAST_CALL);
-            return (!calling || self.boot.is_none() || waited && self.hands.len() == 0).then(|| self.stopped());
-        }
-        if calling || self.hands.len() > 0 {
-            return None;
-        }
-        if self.state == WorkerState::Leaving {
-            return Some(Exit::Left);
-        }
-        (self.found == Found::Empty || self.attempts_left() == Some(0)).then_some(Exit::Done)
-    }
-
-    fn stopped(&mut self) -> Exit {
-        if let Some(why) = self.broken.take() {
-            return Exit::BrokenEnvironment(why);
-        }
-        match self.given_back {
-            0 => Exit::Stopped,
-            given_back => Exit::Forced { given_back },
-        }
-    }
-
     /// How many more attempts may be started, where that is limited.
     fn attempts_left(&self) -> Option<u64> {
         self.config.exit_after.map(|limit| limit.saturating_sub(self.started))
@@ -309,7 +248,7 @@ impl Dispatcher {
         if let Some(deadlines) = self.deadlines() {
             sooner(Some(if self.dropped { deadlines.out_at } else { deadlines.drop_at }));
         }
-        sooner(self.stopped_at.map(|at| at + LAST_CALL));
+        sooner(self.stopped_at.map(|at| at + end::LAST_CALL));
         sooner(self.buffer.front().map(|front| front.since + HOLD * 2));
         if !calling {
             // A pause after a failure holds up everything but what is to be sent again.
@@ -463,35 +402,6 @@ impl Dispatcher {
     fn settle_unstarted(&mut self, job: &ClaimedJob, verdict: Verdict) {
         self.hands.moved([key(job)], Place::Settled);
         self.outbox.push(settlement(job.id, job.token, verdict, Duration::ZERO));
-    }
-
-    /// Drops the handlers that have not ended by the deadline, waits for what they leave behind to end, and gives
-    /// their jobs back.
-    async fn drop_running(&mut self, deadlines: Deadlines, reports: &mut Reports) {
-        self.dropped = true;
-        if self.running.is_empty() {
-            return;
-        }
-        for running in self.running.values() {
-            running.task.abort();
-        }
-        self.tasks.close();
-        // In two halves: a handler that blocks its thread must not use up the time for ending child processes.
-        let half = deadlines.to_close() / 2;
-        let _ = timeout(half, self.tasks.wait()).await;
-        let _ = timeout(half, self.registry.close(half)).await;
-        // Those that ended in the last moment count as they ended.
-        let mut ends: Vec<Report> = std::iter::from_fn(|| reports.0.try_recv().ok()).collect();
-        ends.retain(|(_, ended)| ended.is_some());
-        self.take_ends(&mut ends);
-        let unfinished: Vec<(Key, Running)> = self.running.drain().collect();
-        self.given_back += unfinished.len();
-        self.hands.moved(unfinished.iter().map(|&(key, _)| key), Place::Settled);
-        for (key, running) in unfinished {
-            let reason = "its worker was stopped before it was done".into();
-            self.outbox.push(settlement(key.0, running.token, Verdict::Interrupt { reason }, running.since.elapsed()));
-        }
-        tracing::warn!("{} jobs were not done by the deadline and are given back", self.given_back);
     }
 }
 

@@ -10,3 +10,4 @@ mod faults;
 mod exec;
 mod line;
 mod program;
+mod signals;
