@@ -193,6 +193,8 @@ pub struct Depth {
 }
 
 /// What happened since the store was made, as ever-growing counts; a rate is the difference of two readings.
+///
+/// What a person does by hand (retry, cancel, delete) is seen in the [`Depth`]s and is no flow.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Flow {
     /// Jobs enqueued to run at once.

@@ -373,7 +373,8 @@ pub struct Beat {
 /// The answer to a [`Beat`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BeatAnswer {
-    /// The worker's state. [`WorkerState::Dead`]: nothing was changed; drop all jobs and register anew.
+    /// The worker's state. [`WorkerState::Dead`], also for a worker that the store does not know: nothing was changed;
+    /// drop all jobs and register anew.
     pub state: WorkerState,
     /// Jobs whose handler should be told to stop, since someone cancelled them.
     pub cancelled: Vec<(JobId, i64)>,

@@ -198,6 +198,7 @@ macro_rules! conformance_tests {
                 the_buried_are_dead_at_once_and_only_once
                 a_dead_workers_jobs_run_again_and_no_attempt_is_spent
                 a_death_counts_only_for_jobs_that_had_started
+                a_death_counts_only_for_the_attempt_that_had_started
                 a_death_without_blame_counts_for_no_job
                 a_dead_worker_is_shown_while_it_owns_jobs_and_then_no_more
                 a_dead_workers_cancelled_job_is_cancelled
@@ -213,6 +214,7 @@ macro_rules! conformance_tests {
             counters {
                 the_counters_agree_with_a_recount_after_any_history
                 the_flows_say_what_happened
+                what_is_done_by_hand_shows_in_the_depths_and_is_no_flow
                 a_stale_settlement_is_not_counted
                 each_start_has_its_delay
                 lanes_tell_kinds_and_priorities_apart_and_add_up

@@ -1,6 +1,6 @@
 //! The counters: what is shown of queues costs nothing and is right.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::{
     strategy::{Strategy, ValueTree},
@@ -25,8 +25,9 @@ pub async fn the_counters_agree_with_a_recount_after_any_history(trial: &Trial<'
         };
         let Err(mut why) = play(&tree.current()).await else { continue };
         let mut simplest = tree.current();
-        // At most so many, since each is played on the store.
-        for _ in 0..500 {
+        // For so long at most, since each is played on the store.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(20) {
             match play(&tree.current()).await {
                 Err(reason) => {
                     (why, simplest) = (reason, tree.current());
@@ -78,6 +79,24 @@ pub async fn the_flows_say_what_happened(trial: &Trial<'_>) {
     let again = trial.queue("q").await;
     assert_eq!((again.flow, again.depth), (queue.flow, queue.depth), "a reading changes nothing");
     assert!(again.read_at >= queue.read_at);
+}
+
+/// A retry is no arrival, and a cancel no failure: a scaler that reads rates does not take a person's hand for load.
+pub async fn what_is_done_by_hand_shows_in_the_depths_and_is_no_flow(trial: &Trial<'_>) {
+    let mut worker = trial.worker("q").await;
+    let jobs = trial.fill("q", 4).await;
+    let job = worker.take_one().await;
+    worker.settle(&job, failed()).await;
+    let before = trial.queue("q").await;
+    trial.store.retry(jobs[0]).await.unwrap();
+    trial.store.cancel(jobs[1]).await.unwrap();
+    trial.store.cancel(jobs[2]).await.unwrap();
+    trial.store.retry(jobs[2]).await.unwrap();
+    trial.store.delete(jobs[3]).await.unwrap();
+    let after = trial.queue("q").await;
+    assert_eq!(before.depth, Depth { ready: 3, failed: 1, ..Depth::default() });
+    assert_eq!(after.depth, Depth { ready: 2, cancelled: 1, ..Depth::default() });
+    assert_eq!(after.flow, before.flow);
 }
 
 /// What changed nothing is counted nowhere.

@@ -397,8 +397,6 @@ impl Model<'_, '_> {
                 }
             }
             let mut flow = expected.flow.clone();
-            // A manual retry may be counted among the arrivals or not: nobody promises either.
-            flow.arrived = shown.flow.arrived.max(flow.arrived);
             flow.late = shown.flow.late;
             let overruled = shown.flow.failed - flow.failed;
             if (0..=expected.overruled).contains(&overruled) {

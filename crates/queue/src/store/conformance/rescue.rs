@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::trial::{HOUR, Hand, Trial, completed, eventually, ids, interrupt, kept, plain, retry, snooze};
+use super::trial::{HOUR, Hand, Trial, completed, eventually, ids, interrupt, kept, plain, retry, snooze, tick};
 use crate::{
     AttemptOutcome, State,
     limits::{MAX_DEATHS, MAX_INTERRUPTIONS},
@@ -107,6 +107,22 @@ pub async fn a_death_counts_only_for_jobs_that_had_started(trial: &Trial<'_>) {
         assert_eq!((buffered.deaths, buffered.interruptions), (0, 0));
         assert_eq!(trial.store.attempts(id).await.unwrap(), []);
     }
+}
+
+/// A beat speaks of the attempt that ran then. The same job, claimed again since, lay in the buffer when the worker died.
+pub async fn a_death_counts_only_for_the_attempt_that_had_started(trial: &Trial<'_>) {
+    let id = trial.enqueue(plain("q")).await;
+    let mut worker = trial.worker("q").await;
+    let first = worker.take_one().await;
+    worker.beat(&[&first], &[&first]).await;
+    tick(&*trial.store).await;
+    worker.settle(&first, Verdict::Return).await;
+    assert_eq!(worker.take_one().await.id, id);
+    trial.store.bury(&[worker.boot]).await.unwrap();
+    assert_eq!(rescue(trial).await, [Rescued { id, boot: worker.boot, rescue: Rescue::Requeued }]);
+    let job = trial.job(id).await;
+    assert_eq!((job.deaths, job.interruptions), (0, 0));
+    assert_eq!(trial.store.attempts(id).await.unwrap(), []);
 }
 
 /// The whole machine went down: no job of it is a killer for that.

@@ -166,7 +166,6 @@ async fn retry(tx: &mut Tx<'_>, id: JobId) -> Result<()> {
     let change = tx.tally.lane(&found.lane);
     change.leave(found.place);
     change.enter(Place::Ready);
-    change.flow.arrived += 1;
     Ok(())
 }
 
