@@ -1,14 +1,11 @@
-//! The command line. Each verb's own arguments stand in its file under [`commands`](crate::commands).
+//! The command line: what every verb takes ([`Global`]), and the verbs ([`Command`]), whose own arguments stand in
+//! their files.
 
 use std::fmt::Write as _;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
-use crate::{
-    commands::{enqueue, jobs, migrate, queues, rescue, run, work, workers},
-    env,
-    exit::Exit,
-};
+use crate::{commands::Command, env, exit::Exit, global::Global};
 
 /// Background jobs on Postgres or SQLite, with workers that follow the queue.
 #[derive(Debug, Parser)]
@@ -18,48 +15,6 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// What every verb takes.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Everywhere")]
-pub(crate) struct Global {
-    /// The store: postgres://USER@HOST/DATABASE or sqlite:FILE. Without it HEADCOUNT_URL, else
-    /// DATABASE_URL, else the embedded store in your data folder. A password is safer in HEADCOUNT_URL, since other
-    /// users of the machine see command lines.
-    // Text, and read later: the parser would print a URL that it refuses, password and all.
-    #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
-    pub(crate) url: Option<String>,
-    /// Print one JSON object a row, with stable snake_case names.
-    #[arg(long, global = true, hide_short_help = true)]
-    pub(crate) json: bool,
-    /// Say only what was asked for, and errors.
-    #[arg(long, short, global = true, conflicts_with = "verbose", hide_short_help = true)]
-    pub(crate) quiet: bool,
-    /// Say more of what goes on.
-    #[arg(long, short, global = true, hide_short_help = true)]
-    pub(crate) verbose: bool,
-}
-
-/// The verbs.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Run(run::Args),
-    Enqueue(enqueue::Args),
-    Work(work::Args),
-    #[command(subcommand)]
-    Jobs(jobs::Jobs),
-    Queues(queues::Args),
-    Workers(workers::Args),
-    Rescue(rescue::Args),
-    Migrate(migrate::Args),
-}
-
-impl Command {
-    /// Whether it runs until it is told to stop, and its log is what it has to show.
-    pub(crate) const fn is_service(&self) -> bool {
-        matches!(self, Self::Work(_))
-    }
 }
 
 impl Cli {

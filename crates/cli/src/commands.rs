@@ -10,15 +10,37 @@ pub(crate) mod rescue;
 pub(crate) mod migrate;
 
 use anyhow::Result;
+use clap::Subcommand;
 use headcount_queue::{Queue, store::Options};
 
 use crate::{
-    args::{Command, Global},
     env::Env,
     exit::Exit,
+    global::Global,
     output::{Output, tell},
     store::{self, Choice},
 };
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(run::Args),
+    Enqueue(enqueue::Args),
+    Work(work::Args),
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
+    Queues(queues::Args),
+    Workers(workers::Args),
+    Rescue(rescue::Args),
+    Migrate(migrate::Args),
+}
+
+impl Command {
+    /// Whether it runs until it is told to stop, and its log is what it has to show.
+    pub(crate) const fn is_service(&self) -> bool {
+        matches!(self, Self::Work(_))
+    }
+}
 
 /// What every verb works with.
 #[derive(Debug)]

@@ -6,9 +6,10 @@ use anyhow::Result;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    args::{Cli, Global},
+    args::Cli,
     env::{self, Env},
     exit::refused,
+    global::Global,
 };
 
 /// Starts logging as the flags and `HEADCOUNT_LOG` say.

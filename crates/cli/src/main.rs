@@ -7,6 +7,7 @@
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are the help, which shows them as they are")]
 
 mod args;
+mod global;
 mod env;
 mod exit;
 mod duration;

@@ -9,9 +9,9 @@ use headcount_queue::{
 };
 
 use crate::{
-    args::Global,
     env::{self, Env},
     exit::{refused, usage},
+    global::Global,
 };
 
 /// A store that was chosen, and by what.

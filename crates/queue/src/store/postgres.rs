@@ -28,6 +28,10 @@ use self::{connection::Connections, maintain::Paces, statements::Statements};
 use super::Options;
 use crate::{Error, Result, limits::MAX_DELAY};
 
+/// The version of the tables that this program needs. A newer one is fine: every release works with the tables of the
+/// next.
+const NEEDED: i64 = 1;
+
 /// A Postgres database as a store.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {

@@ -8,6 +8,8 @@
 //! the machine, in milliseconds (kept as microseconds, the unit of both stores).
 
 mod connection;
+mod fault;
+mod network;
 mod migrate;
 mod tally;
 mod enqueue;

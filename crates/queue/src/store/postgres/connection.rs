@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::migrate::NEEDED;
+use super::NEEDED;
 use crate::{Error, Result, store::Options};
 
 /// A connection that has lain idle for longer may have been dropped by something on the way.

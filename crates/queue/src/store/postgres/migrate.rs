@@ -10,11 +10,9 @@ use sqlx::{
 };
 use tokio::time::{Instant, timeout_at};
 
+use super::NEEDED;
 use super::{PostgresStore, column, connection::Fault};
 use crate::{Error, Result};
-
-/// The version that this program needs. A newer one is fine: every release works with the tables of the next.
-pub(super) const NEEDED: i64 = 1;
 
 /// How long a migration may take, waiting included. A call's limit is too short for a large table.
 const PATIENCE: Duration = Duration::from_mins(10);

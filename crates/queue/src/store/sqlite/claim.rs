@@ -8,7 +8,8 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
     SqliteStore,
-    connection::{Durability, Tx, fault},
+    connection::{Durability, Tx},
+    fault::fault,
     json,
     settle::{self},
     tally::{Lane, Place},

@@ -1,7 +1,6 @@
 //! Connections: one that writes, a few that read, and how long one waits for another process's lock.
 
 use std::{
-    io,
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     time::Duration,
@@ -13,7 +12,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::tally::Tally;
+use super::{
+    fault::{fault, is_busy},
+    network::network,
+    tally::Tally,
+};
 use crate::{Error, Result, store::Options};
 
 /// What a commit survives.
@@ -298,72 +301,9 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf> {
     path.canonicalize().or_else(|error| rejected(error.to_string()))
 }
 
-/// The name of the network file system on which this folder lies, where that can be told.
-///
-/// FUSE and 9p are let through: both are used for local folders too, and do not say which it is.
-fn network(folder: &Path) -> Option<&'static str> {
-    #[cfg(target_os = "linux")]
-    {
-        // A folder that cannot be asked about is taken for local.
-        let kind = rustix::fs::statfs(folder).ok()?.f_type;
-        network_name(u32::try_from(kind).ok()?)
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = folder;
-        None
-    }
-}
-
-/// By the magic numbers of statfs(2).
-#[cfg(target_os = "linux")]
-const fn network_name(magic: u32) -> Option<&'static str> {
-    match magic {
-        0x6969 => Some("NFS"),
-        0x517B | 0xFF53_4D42 | 0xFE53_4D42 => Some("SMB"),
-        0x564C => Some("NCP"),
-        0x5346_414F | 0x6B41_4653 => Some("AFS"),
-        0x00C3_6400 => Some("Ceph"),
-        0x0BD0_0BD0 => Some("Lustre"),
-        0x7461_636F => Some("OCFS2"),
-        0x0116_1970 => Some("GFS2"),
-        _ => None,
-    }
-}
-
-/// SQLite's primary result code.
-fn code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
-}
-
-/// Whether another connection holds what this one wanted (`SQLITE_BUSY` and its kinds, `SQLITE_LOCKED`).
-pub(super) fn is_busy(error: &sqlx::Error) -> bool {
-    matches!(code(error), Some(5 | 6))
-}
-
-/// An error of SQLite's by what the caller can do about it.
-pub(super) fn fault(error: sqlx::Error) -> Error {
-    match (code(&error), &error) {
-        // SQLITE_READONLY, _CANTOPEN, _NOTADB: a wrong file or wrong rights.
-        (Some(8 | 14 | 26), _) => Error::Rejected(format!("the SQLite file cannot be used: {error}")),
-        (None, sqlx::Error::Configuration(_)) => Error::Rejected(error.to_string()),
-        (None, sqlx::Error::Io(io)) if io.kind() == io::ErrorKind::InvalidData => Error::Rejected(error.to_string()),
-        _ => Error::Unavailable(Box::new(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn network_file_systems_are_told_by_their_magic_numbers() {
-        for (magic, name) in [(0x6969, Some("NFS")), (0xFF53_4D42, Some("SMB")), (0xEF53, None), (0x0102_1994, None)] {
-            assert_eq!(network_name(magic), name, "{magic:x}");
-        }
-    }
 
     #[test]
     fn beats_try_again_sooner_than_anything_else() {

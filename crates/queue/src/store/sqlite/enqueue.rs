@@ -6,7 +6,8 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{
     SqliteStore,
-    connection::{Durability, Held, Tx, fault, is_busy},
+    connection::{Durability, Held, Tx},
+    fault::{fault, is_busy},
     json, micros, migrate,
     tally::{Lane, Place},
 };

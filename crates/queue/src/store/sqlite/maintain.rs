@@ -9,8 +9,9 @@ use sqlx::Row;
 
 use super::{
     SqliteStore,
-    connection::{Durability, Tx, fault},
+    connection::{Durability, Tx},
     enqueue::allocate,
+    fault::fault,
     json,
     observe::{depth, until},
     settle::{self, Ending},

@@ -7,7 +7,8 @@ use sqlx::Row;
 
 use super::{
     SqliteStore,
-    connection::{Durability, Tx, fault},
+    connection::{Durability, Tx},
+    fault::fault,
 };
 use crate::{Error, Result};
 

@@ -6,12 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{
-    SqliteStore,
-    connection::{Tx, fault},
-    json, time,
-    worker::state,
-};
+use super::{SqliteStore, connection::Tx, fault::fault, json, time, worker::state};
 use crate::{
     AttemptOutcome, AttemptRecord, Binding, Depth, Flow, JobId, JobRecord, Json, LaneState, QueueState, Result, State,
     WorkerRecord,

@@ -6,7 +6,8 @@ use serde::Serialize;
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
-    connection::{Tx, fault},
+    connection::Tx,
+    fault::fault,
     json, micros,
     tally::{Lane, Place},
 };

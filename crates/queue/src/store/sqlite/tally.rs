@@ -3,11 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
+use sqlx::SqliteConnection;
 
-use super::{
-    connection::{Tx, fault},
-    json,
-};
+use super::{fault::fault, json};
 use crate::{Depth, Flow, Result, State};
 
 /// Which counters: a queue, a priority, a kind.
@@ -81,13 +79,13 @@ impl Tally {
     }
 
     /// Adds the changes to the counters.
-    pub(super) async fn write(self, tx: &mut Tx<'_>) -> Result<()> {
+    pub(super) async fn write(self, connection: &mut SqliteConnection) -> Result<()> {
         let changes: Vec<Row<'_>> =
             self.0.iter().filter(|(_, change)| **change != Change::default()).map(row).collect();
         if changes.is_empty() {
             return Ok(());
         }
-        sqlx::query(include_str!("count.sql")).bind(json(&changes)).execute(&mut **tx).await.map_err(fault)?;
+        sqlx::query(include_str!("count.sql")).bind(json(&changes)).execute(&mut *connection).await.map_err(fault)?;
         let mut delays = Vec::new();
         for (lane, change) in &self.0 {
             for (bucket, n) in change.flow.delays.0.iter().enumerate().filter(|&(_, &n)| n > 0) {
@@ -97,7 +95,7 @@ impl Tally {
         if !delays.is_empty() {
             sqlx::query(include_str!("count_delays.sql"))
                 .bind(json(&delays))
-                .execute(&mut **tx)
+                .execute(&mut *connection)
                 .await
                 .map_err(fault)?;
         }

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use sqlx::Row;
 
 use super::{
-    connection::{Tx, fault},
+    connection::Tx,
+    fault::fault,
     json, micros,
     settle::{self, Ending},
 };
