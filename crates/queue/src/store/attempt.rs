@@ -96,7 +96,7 @@ impl fmt::Display for WorkerState {
     }
 }
 
-/// What one call of [`Claimer::next`] should bring.
+/// What one call of [`Claimer::next`](super::Claimer::next) should bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Want {
     /// The number of this claim: the worker counts them from 1 and never uses one twice. 0 claims nothing.
@@ -124,7 +124,7 @@ pub enum Gate {
     Gone,
 }
 
-/// The answer to [`Claimer::next`].
+/// The answer to [`Claimer::next`](super::Claimer::next).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claimed {
     /// The jobs, in the order in which they are to start.

@@ -31,7 +31,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use headcount_queue::{Result, store::{Store, conformance::Fixture}};
+//! use headcount_queue::{Result, store::{self, Options, Store, conformance::Fixture}};
 //!
 //! #[derive(Debug)]
 //! struct MyFixture(Arc<dyn Store>);
@@ -49,8 +49,8 @@
 //! }
 //!
 //! async fn fresh() -> Result<MyFixture> {
-//!     // A database of its own for each case: the suite counts, and runs many cases at once.
-//!     todo!("open a fresh, empty, migrated store")
+//!     // Open yours here: empty, migrated, and of its own for each case, for the suite counts and runs many at once.
+//!     Ok(MyFixture(store::open(&"sqlite::memory:".parse()?, &Options::default()).await?))
 //! }
 //!
 //! headcount_queue::conformance_tests!(fresh);
