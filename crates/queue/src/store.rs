@@ -326,6 +326,9 @@ pub trait Admin: fmt::Debug + Send + Sync {
 
     /// Stops these workers from claiming; returns for each that is draining now the number of its drain. When this
     /// has returned, no claim of theirs is in flight. `lease`: how long, unless it is renewed; `None` has no end.
+    ///
+    /// Draining a worker that drains already renews its drain, which keeps its number. A drain without end is a
+    /// person's: no lease shortens it, and it stays under that person's name.
     async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>>;
 
     /// Lets draining workers claim again. Returns those that were; leaving ones cannot be recalled.

@@ -167,6 +167,7 @@ macro_rules! conformance_tests {
                 a_recalled_worker_claims_again
                 a_drain_ends_with_its_lease
                 a_renewed_drain_outlasts_its_first_lease
+                a_persons_drain_is_not_shortened_by_a_lease
                 a_worker_leaves_only_when_idle_and_by_its_drains_number
                 a_leaving_worker_cannot_be_recalled_until_it_stays
                 a_worker_that_is_unknown_or_dead_finds_the_gate_gone

@@ -90,22 +90,46 @@ pub async fn a_drain_ends_with_its_lease(trial: &Trial<'_>) {
     }
     assert_eq!(shown(trial, worker.boot).await.state, WorkerState::Active, "an ended drain is none");
     assert!(!trial.store.leave(worker.boot, number).await.unwrap(), "whoever may claim cannot be removed");
+    assert_ne!(drain_now(trial, worker.boot).await, number, "one that had ended is not renewed: the next is another");
 }
 
 /// A lease is renewed by draining again, before it ends.
 pub async fn a_renewed_drain_outlasts_its_first_lease(trial: &Trial<'_>) {
     trial.enqueue(plain("q")).await;
     let mut worker = trial.worker("q").await;
-    trial.store.drain(&[worker.boot], "a scaler", Some(Duration::from_millis(500))).await.unwrap();
+    let drained = trial.store.drain(&[worker.boot], "a scaler", Some(Duration::from_secs(1))).await.unwrap();
     let first = shown(trial, worker.boot).await.drain_until.expect("a lease has an end");
     let renewed = trial.store.drain(&[worker.boot], "a scaler", Some(HOUR)).await.unwrap();
-    assert_eq!(renewed.len(), 1);
+    if trial.now().await < first {
+        assert_eq!(renewed, drained, "it is the same drain, with the same number");
+    }
     let second = shown(trial, worker.boot).await.drain_until.expect("a lease has an end");
     assert!(second > first);
     trial.until_past(first).await;
     let claimed = worker.next(&[], 1, false).await;
     assert_eq!((claimed.gate, claimed.jobs), (Gate::Draining, vec![]));
     assert!(trial.store.leave(worker.boot, renewed[0].1).await.unwrap(), "the number it returned is the drain's");
+}
+
+/// What a person ordered has no end, and no scaler that drains the same worker gives it one.
+pub async fn a_persons_drain_is_not_shortened_by_a_lease(trial: &Trial<'_>) {
+    trial.enqueue(plain("q")).await;
+    let mut worker = trial.worker("q").await;
+    trial.store.drain(&[worker.boot], "a scaler", Some(HOUR)).await.unwrap();
+    let number = drain_now(trial, worker.boot).await;
+    let record = shown(trial, worker.boot).await;
+    assert_eq!(
+        (record.drained_by.as_deref(), record.drain_until),
+        (Some("the suite"), None),
+        "a person's comes on top"
+    );
+    let renewed = trial.store.drain(&[worker.boot], "a scaler", Some(Duration::from_millis(1))).await.unwrap();
+    assert_eq!(renewed, [(worker.boot, number)]);
+    let record = shown(trial, worker.boot).await;
+    assert_eq!((record.drained_by.as_deref(), record.drain_until), (Some("the suite"), None));
+    trial.until_past(trial.now().await + Duration::from_millis(2)).await;
+    let claimed = worker.next(&[], 1, false).await;
+    assert_eq!((claimed.gate, claimed.jobs), (Gate::Draining, vec![]));
 }
 
 /// Whoever still runs something, was recalled in between, or was never drained is not removed.
