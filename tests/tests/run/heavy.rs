@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use headcount_tests::{Signal, eventually};
+use headcount_tests::{Database, Signal, eventually};
 use rustix::process::{Pid, kill_process};
 
 use crate::interrupted::Scene;
@@ -16,6 +16,19 @@ async fn a_run_whose_every_process_was_killed_is_finished_by_a_resume() {
     scene.two_run().await;
     run.kill_tree();
     let ended = run.ends(SOON).await;
+    scene.resume_finishes_what_was_left(&ended.stdout(), 2).await;
+}
+
+#[tokio::test]
+async fn a_run_that_keeps_its_lines_in_postgres_is_finished_by_a_resume_too() {
+    let database = Database::fresh().await;
+    let scene = Scene::elsewhere(12, database.url());
+    let mut run = scene.folder.headcount(scene.args()).stdin(scene.input()).start();
+    scene.two_run().await;
+    run.kill_tree();
+    let ended = run.ends(SOON).await;
+    let file = std::fs::read_to_string(scene.folder.path().join("data/headcount/runs/x/run.json")).unwrap();
+    assert!(!file.contains(database.url()), "the password stays out of the folder: {file}");
     scene.resume_finishes_what_was_left(&ended.stdout(), 2).await;
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct Scene {
     gate: std::path::PathBuf,
     marks: std::path::PathBuf,
     lines: usize,
+    url: Vec<String>,
 }
 
 impl Scene {
@@ -34,7 +35,12 @@ impl Scene {
         let folder = Folder::new();
         let marks = folder.file("marks");
         fs::create_dir(&marks).unwrap();
-        Self { gate: folder.file("gate"), marks, folder, lines }
+        Self { gate: folder.file("gate"), marks, folder, lines, url: Vec::new() }
+    }
+
+    /// The same with the lines kept in this store.
+    pub(crate) fn elsewhere(lines: usize, url: &str) -> Self {
+        Self { url: vec!["--url".to_owned(), url.to_owned()], ..Self::new(lines) }
     }
 
     pub(crate) fn input(&self) -> String {
@@ -45,9 +51,8 @@ impl Scene {
 
     pub(crate) fn args(&self) -> Vec<String> {
         let gate = self.gate.to_str().unwrap();
-        ["run", "--name", "x", "--max", "2", "--grace", "1s", "--", "sh", "-c", SCRIPT, "sh", "{}", gate]
-            .map(str::to_owned)
-            .to_vec()
+        let run = ["run", "--name", "x", "--max", "2", "--grace", "1s", "--", "sh", "-c", SCRIPT, "sh", "{}", gate];
+        [&self.url, run.map(str::to_owned).as_slice()].concat()
     }
 
     /// Waits until two lines run.
@@ -66,7 +71,8 @@ impl Scene {
     /// Resumes the run and checks that every line has ended, and that none but those in flight started twice.
     pub(crate) async fn resume_finishes_what_was_left(&self, printed_before: &str, in_flight: usize) {
         self.open_the_gate();
-        let ended = self.folder.headcount(["run", "--resume", "x"]).start().ends(SOON).await;
+        let resume = [&self.url, ["run", "--resume", "x"].map(str::to_owned).as_slice()].concat();
+        let ended = self.folder.headcount(resume).start().ends(SOON).await;
         assert_eq!(ended.code(), Some(0), "{}", ended.stderr());
         let marks = marks(&self.marks);
         assert_eq!(marks.len(), self.lines);
