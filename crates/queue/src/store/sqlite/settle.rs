@@ -71,6 +71,8 @@ impl Ending {
         match verdict {
             Verdict::Completed { keep: Duration::ZERO, .. } => Self { ran: Some(ran), ..Self::silent(job, Fate::Gone) },
             Verdict::Completed { output, keep } => {
+                // Where a completed job is kept, it shows the attempt that completed it.
+                job.attempt = job.attempt.saturating_add(1);
                 let output = output.as_deref().map(|output| clean(head(output, MAX_OUTPUT)));
                 let fate = Fate::Finished { state: State::Completed, error: None, output, keep: Some(*keep) };
                 Self { ran: Some(ran), ..Self::silent(job, fate) }
