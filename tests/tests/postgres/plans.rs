@@ -19,6 +19,7 @@ const HOT: &[&str] = &[
     "bodies",
     "settle",
     "beat",
+    "unanswered",
     "owns",
     "promote",
     "fold",
@@ -123,7 +124,23 @@ async fn no_hot_statement_reads_or_sorts_a_whole_table_when_planned_on_empty_tab
     }
 }
 
-/// The check above can fail: without the store's settings it does.
+/// In the index of tokens lies all that a worker has claimed for as long as an old transaction is open. A sign of life
+/// that walked over it would come too late in the end.
+#[tokio::test]
+async fn beats_and_settlements_do_not_read_the_index_of_tokens() {
+    let database = Database::fresh().await;
+    let mut connection = database.connect().await;
+    prepare(&mut connection).await;
+    for name in ["beat", "settle"] {
+        let plan = explain(&mut connection, name).await;
+        assert!(plan.contains("running_pkey") && !plan.contains("running_token"), "{name}:\n{plan}");
+    }
+    let plan = explain(&mut connection, "claim_fused").await;
+    let ends = plan.split("CTE bodies").next().unwrap_or_default();
+    assert!(ends.contains("running_pkey") && !ends.contains("running_token"), "{plan}");
+}
+
+/// The check of all of them can fail: without the store's settings it does.
 #[tokio::test]
 async fn plans_made_without_the_stores_settings_are_found_at_fault() {
     let database = Database::fresh().await;

@@ -1,8 +1,9 @@
 -- A worker's sign of life. A drain whose lease has run out ends here.
--- $1 boot  $2 job id[]: those whose handler has started
--- Rows: at least one if the worker is known and not dead: its state, and a job each that it holds (id, claim, whether
--- it was cancelled) or NULL. No row: it is dead.
--- Locks: the worker; waits for its claims in flight. Index: running_token.
+-- $1 boot  $2 job id[]: those whose handler has started  $3 job id[]: those it holds
+-- Rows: at least one if the worker is known and not dead: its state, and each of $3 that it owns (id, claim, whether it
+-- was cancelled) or NULL. No row: it is dead.
+-- Locks: the worker; waits for its claims in flight. Index: running's primary key, and not that of tokens, where all that
+-- the worker ever claimed lies dead under an old snapshot: a sign of life must not take longer the more work was done.
 WITH alive AS (
     UPDATE headcount.worker
     SET beat_at = clock_timestamp(), started = $2::bigint[], busy = cardinality($2::bigint[]),
@@ -12,4 +13,4 @@ WITH alive AS (
 )
 SELECT a.state, r.id, r.claim, r.cancel_at IS NOT NULL AS cancelled
 FROM alive a
-LEFT JOIN headcount.running r ON r.boot = a.boot
+LEFT JOIN headcount.running r ON r.id = ANY ($3::bigint[]) AND r.boot + 0 = a.boot

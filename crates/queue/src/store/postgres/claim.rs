@@ -1,7 +1,7 @@
 //! Workers announce themselves, beat, and leave.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -51,15 +51,16 @@ impl Claim for PostgresStore {
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {
         let deadline = self.connections.deadline();
         let started: Vec<i64> = beat.started.iter().map(|id| id.0).collect();
+        let holds: Vec<i64> = beat.holds.iter().map(|(id, _)| id.0).collect();
         let rows = self
             .connections
-            .rows(deadline, || sqlx::query(self.statements.beat.clone()).bind(beat.boot.0).bind(&started))
+            .rows(deadline, || sqlx::query(self.statements.beat.clone()).bind(beat.boot.0).bind(&started).bind(&holds))
             .await?;
         let mut answer =
             BeatAnswer { state: WorkerState::Dead, cancelled: Vec::new(), lost: Vec::new(), given_back: 0 };
         let Some(first) = rows.first() else { return Ok(answer) };
         answer.state = state(column(first, "state")?)?;
-        // What the store shows this worker to own, and whether each was cancelled.
+        // What of it is this worker's, and whether it was cancelled.
         let mut owned: HashMap<(JobId, i64), bool> = HashMap::new();
         for row in &rows {
             if let Some(id) = column::<Option<i64>>(row, "id")? {
@@ -67,21 +68,13 @@ impl Claim for PostgresStore {
             }
         }
         for held in &beat.holds {
-            match owned.remove(held) {
+            match owned.get(held) {
                 None => answer.lost.push(*held),
                 Some(true) => answer.cancelled.push(*held),
                 Some(false) => {}
             }
         }
-        // Claims whose answer never came.
-        let back: BTreeMap<JobId, Ending> = owned
-            .into_keys()
-            .filter(|&(_, claim)| claim <= beat.through)
-            .map(|(id, claim)| (id, Ending::silent(claim, "return")))
-            .collect();
-        if !back.is_empty() {
-            answer.given_back = self.end(beat.boot, &back, deadline).await?.len() as u32;
-        }
+        answer.given_back = self.give_back_unanswered(beat, deadline).await?;
         Ok(answer)
     }
 
@@ -92,6 +85,37 @@ impl Claim for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Gives back what was claimed by statements whose answer never came. Apart from the sign of life itself, which it
+    /// must not hold up.
+    async fn give_back_unanswered(&self, beat: &Beat, deadline: Instant) -> Result<u32> {
+        let began = std::time::Instant::now();
+        let from = self.paces.beat(beat.boot, |pace| pace.begin(began));
+        let statement = &self.statements.unanswered;
+        let rows = self
+            .connections
+            .rows(deadline, || {
+                sqlx::query(statement.clone()).bind(beat.boot.0).bind(from.unwrap_or_default()).bind(beat.through)
+            })
+            .await;
+        let ended = std::time::Instant::now();
+        if from.is_none() && matches!(rows, Err(Error::TimedOut(_))) {
+            // Too many dead rows for one look. Later then, and meanwhile only at the claims since.
+            self.paces.beat(beat.boot, |pace| pace.passed(from, None, began, ended));
+            return Ok(0);
+        }
+        let holds: HashSet<(JobId, i64)> = beat.holds.iter().copied().collect();
+        let mut back = BTreeMap::new();
+        for row in &rows? {
+            let (id, claim) = (JobId(column(row, "id")?), column(row, "claim")?);
+            if !holds.contains(&(id, claim)) {
+                back.insert(id, Ending::silent(claim, "return"));
+            }
+        }
+        let given_back = if back.is_empty() { 0 } else { self.end(beat.boot, &back, deadline).await?.len() };
+        self.paces.beat(beat.boot, |pace| pace.passed(from, Some(beat.through), began, ended));
+        Ok(given_back as u32)
+    }
+
     async fn try_deregister(&self, boot: BootId, deadline: Instant) -> Result<bool, Fault> {
         let mut line = self.connections.line(deadline).await?;
         line.begin().await?;

@@ -1,7 +1,7 @@
 //! Keeping the store in order: promotion, the counters, retention, and the jobs of the dead.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -33,7 +33,7 @@ const ORPHANS: i64 = 2_000;
 /// What was deleted lies dead at the front of the index until it is vacuumed, which an old transaction prevents: walking
 /// over it takes longer and longer. As long as that is cheap every pass does so; when it is dear, only now and then.
 #[derive(Debug, Clone, Copy)]
-struct Pace<C> {
+pub(super) struct Pace<C> {
     cursor: Option<C>,
     cost: Duration,
     last: Option<Instant>,
@@ -57,12 +57,12 @@ impl<C: Copy> Pace<C> {
     }
 
     /// Where to begin: `None` is the front.
-    fn begin(&self, now: Instant) -> Option<C> {
+    pub(super) fn begin(&self, now: Instant) -> Option<C> {
         self.cursor.filter(|_| !self.is_due(now))
     }
 
     /// Notes a pass that began at `from` and ended at `to`.
-    fn passed(&mut self, from: Option<C>, to: Option<C>, began: Instant, now: Instant) {
+    pub(super) fn passed(&mut self, from: Option<C>, to: Option<C>, began: Instant, now: Instant) {
         if from.is_none() {
             (self.cost, self.last) = (now.duration_since(began), Some(now));
         }
@@ -76,6 +76,14 @@ pub(super) struct Paces {
     promote: Mutex<Pace<DateTime<Utc>>>,
     fold: Mutex<Pace<i64>>,
     heads: Mutex<Pace<()>>,
+    /// Of each worker's beats. One that has gone is not worth the trouble of forgetting.
+    beats: Mutex<HashMap<BootId, Pace<i64>>>,
+}
+
+impl Paces {
+    pub(super) fn beat<T>(&self, boot: BootId, act: impl FnOnce(&mut Pace<i64>) -> T) -> T {
+        act(lock(&self.beats).entry(boot).or_default())
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -40,7 +40,7 @@ macro_rules! statements {
 statements! {
     enqueue_now enqueue
     sweep_any sweep_listed bodies settle
-    register beat lock_worker owns deregister
+    register beat unanswered lock_worker owns deregister
     now job jobs state attempts queues workers outstanding next_due next_due_of_all
     take_duty promote fold heads purge forget_states forget_heads audit
     mark_dead bury orphans forget_dead
