@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     act::{self, Action, Plan, Removals},
-    decide::{self, Decision, History, Reason, Step},
+    decide::{self, Decision, History, Reason},
     driver::{Applied, Change, DriverError, InstanceState, PoolStatus, ScalerDriver, Trouble},
     observe::{Demand, Gone, Observation, Roll, StoreReading, Unseen},
     pool::PoolSpec,
@@ -166,12 +166,17 @@ impl Reconciler {
         while !stop.is_cancelled() {
             let now = Instant::now();
             let due: Vec<usize> = (0..self.pools.len()).filter(|&i| self.pools[i].due <= now).collect();
-            self.tick_pools(&due).await;
+            if due.is_empty() {
+                // A rescuer that looks too seldom never judges, however slow the pools are.
+                self.maintain().await;
+            } else {
+                self.tick_pools(&due).await;
+            }
             for i in due {
                 self.pools[i].due = now + pause(self.pools[i].spec.pace(), self.failures);
             }
             let scan = self.scanned.map_or(now, |scanned| scanned + self.vigil.scan);
-            let next = self.pools.iter().map(|pool| pool.due).min().unwrap_or(scan);
+            let next = self.pools.iter().map(|pool| pool.due).fold(scan, Instant::min);
             tokio::select! {
                 () = tokio::time::sleep_until(next.into()) => {}
                 () = stop.cancelled() => {}
@@ -267,17 +272,15 @@ impl Reconciler {
         let now = reading.as_ref().map(StoreReading::now).unwrap_or_default();
         let decision = decide::decide(&pool.spec, &seen, &pool.history, now);
         let mut plan = Plan::default();
-        match (&seen, decision.step) {
-            (Ok(seen), step) if step != Step::Hold => {
-                pool.remember(seen, &decision);
-                if !dry_run {
-                    plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
-                }
+        if let (Ok(seen), Some(wish)) = (&seen, decision.wish) {
+            let hold = pool.spec.hold_for(&seen.limits);
+            pool.history.note(wish, decide::has_work(seen), hold, seen.at);
+            if !dry_run {
+                plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
             }
-            _ => {
-                pool.history.lost_sight();
-                pool.roll.lost_sight();
-            }
+        } else {
+            pool.history.lost_sight();
+            pool.roll.lost_sight();
         }
         let changes = act::prepare(&*store, &name, pool.spec.name(), &plan, &mut actions).await;
         Turn { pool: index, seen, gone, trouble, decision, actions, plan, changes }
@@ -347,12 +350,6 @@ impl Pool {
             Err(error) => return (Err(Unseen::Store(error.to_string())), gone),
         }
         (Ok(seen), gone)
-    }
-
-    fn remember(&mut self, seen: &Observation, decision: &Decision) {
-        let wish = decision.wish.unwrap_or_default();
-        let hold = self.spec.hold_for(&seen.limits);
-        self.history.note(wish, decide::has_work(seen), hold, seen.at);
     }
 }
 

@@ -289,9 +289,13 @@ impl fmt::Display for LocalDriver {
 
 impl Drop for LocalDriver {
     fn drop(&mut self) {
-        for child in self.lock().pools.values_mut().flat_map(|pool| &mut pool.children) {
+        let mut state = self.lock();
+        let mut children: Vec<&mut Child> = state.pools.values_mut().flat_map(|pool| &mut pool.children).collect();
+        for child in &children {
             child.kill();
-            // A process is gone within moments of KILL; waiting for it leaves no zombie to whoever lives on.
+        }
+        // Each is gone within moments of KILL; waiting for it leaves no zombie to whoever lives on.
+        for child in &mut children {
             child.wait();
         }
     }

@@ -54,6 +54,7 @@ struct Platform {
     asked: Vec<Change>,
     moods: VecDeque<Mood>,
     status: Option<Mood>,
+    age: Duration,
 }
 
 impl Fake {
@@ -65,6 +66,11 @@ impl Fake {
     /// Readings are met so until further notice.
     pub(super) fn status_mood(&self, mood: Option<Mood>) {
         self.0.lock().unwrap().status = mood;
+    }
+
+    /// Its readings are so old from now on.
+    pub(super) fn grow_old(&self, age: Duration) {
+        self.0.lock().unwrap().age = age;
     }
 
     /// What was asked for since one last looked.
@@ -142,7 +148,8 @@ impl ScalerDriver for Fake {
             desired: platform.instances.len() as u32,
             instances: platform.instances.iter().map(instance).collect(),
             ended: platform.ended.clone(),
-            ..PoolStatus::default()
+            trouble: None,
+            age: platform.age,
         };
         pools.iter().map(|_| Ok(status.clone())).collect()
     }
