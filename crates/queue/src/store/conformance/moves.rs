@@ -3,11 +3,10 @@
 //! The legal outcome of each operation is read from [`State::MOVES`]; what is not there must be refused and change
 //! nothing. What today's operations cannot bring about (parking, coalescing) is listed in `LATER`.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
 use super::trial::{
-    HOUR, Hand, Trial, cancelled, completed, end, eventually, failed, fold, interrupt, kept, plain, retry, snooze,
-    verdicts,
+    HOUR, Hand, Trial, cancelled, completed, end, failed, fold, interrupt, kept, plain, retry, snooze, verdicts,
 };
 use crate::{
     AttemptOutcome, Error, JobId, NewJob, State,
@@ -421,42 +420,44 @@ pub async fn a_deleted_job_leaves_nothing_behind(trial: &Trial<'_>) {
     assert_eq!(worker.take(10).await, []);
 }
 
-/// While a job goes round between claim, give-back, snooze and promotion, whoever looks for it by its id finds it, once,
-/// and a cancel in the end takes hold.
+/// While jobs go round between claim, give-back, snooze and promotion, whoever looks for one by its id finds it, in one
+/// place; a move that is not legal is refused by the name of its state, and a cancel takes hold however fast it moves.
 pub async fn moves_by_id_never_lose_sight_of_a_job_that_others_move(trial: &Trial<'_>) {
-    const ROUNDS: usize = 60;
-    let id = trial.enqueue(plain("q")).await;
-    let mut worker = trial.worker("q").await;
-    let going_round = async {
-        for round in 0.. {
-            trial.store.promote(10).await.unwrap();
-            for job in worker.take(1).await {
-                let verdict = if round % 2 == 0 { Verdict::Return } else { snooze(Duration::ZERO) };
-                worker.settle_all(&[end(&job, verdict)]).await;
-            }
-            if trial.find(id).await.is_some_and(|job| job.state == State::Cancelled) {
-                break;
-            }
-        }
-    };
+    let ids = trial.fill("q", 40).await;
+    let over = Cell::new(false);
     let looking = async {
-        for _ in 0..ROUNDS {
-            assert!(trial.find(id).await.is_some(), "the job is somewhere");
-            let listed = trial.jobs(&Filter::default()).await;
-            assert_eq!(listed.len(), 1, "the job is in one place: {listed:?}");
-            // Refused, since it is queued, scheduled or running, but never as unknown.
-            match trial.store.retry(id).await {
-                Err(Error::WrongState { id: named, .. } | Error::Busy(named)) => assert_eq!(named, id),
-                other => panic!("a retry of an unfinished job gave {other:?}"),
+        for &id in &ids {
+            for _ in 0..3 {
+                assert!(trial.find(id).await.is_some(), "the job is somewhere");
+                match trial.store.retry(id).await {
+                    Err(Error::WrongState { id: named, .. }) => assert_eq!(named, id),
+                    other => panic!("a retry of an unfinished job gave {other:?}"),
+                }
             }
+            let listed = trial.jobs(&Filter::default()).await.len();
+            assert_eq!(listed, ids.len(), "each job is in one place");
+            trial.store.cancel(id).await.unwrap_or_else(|error| panic!("a cancel of an unfinished job gave {error:?}"));
         }
-        eventually("the cancel takes hold", async || match trial.store.cancel(id).await {
-            Ok(_) => Some(()),
-            Err(Error::Busy(_)) => None,
-            Err(other) => panic!("a cancel gave {other:?}"),
-        })
-        .await;
+        over.set(true);
     };
-    tokio::join!(going_round, looking);
-    trial.assert_state(id, State::Cancelled).await;
+    tokio::join!(looking, go_round(trial, &over), go_round(trial, &over), go_round(trial, &over));
+    for id in ids {
+        trial.assert_state(id, State::Cancelled).await;
+    }
+}
+
+/// Claims a few, gives them back or puts them off for no time, and promotes, until it is over and nothing is left.
+async fn go_round(trial: &Trial<'_>, over: &Cell<bool>) {
+    let binding = "q".parse().expect("a binding");
+    let mut worker = trial.worker("q").await;
+    for round in 0.. {
+        let claimed = worker.take(4).await;
+        let verdict = |n: usize| if (n + round).is_multiple_of(2) { Verdict::Return } else { snooze(Duration::ZERO) };
+        let settled: Vec<_> = claimed.iter().enumerate().map(|(n, job)| end(job, verdict(n))).collect();
+        worker.settle_all(&settled).await;
+        trial.store.promote(10).await.expect("a promotion passes");
+        if over.get() && trial.store.outstanding(&binding).await.expect("an exact look").is_empty() {
+            break;
+        }
+    }
 }
