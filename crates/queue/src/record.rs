@@ -39,7 +39,8 @@ pub struct JobRecord {
     pub state: State,
     /// Higher runs first.
     pub priority: i16,
-    /// Attempts spent; while it runs, the number of the one under way, and once completed, of the one that completed it. and once completed, of the one that completed.
+    /// Attempts spent; while it runs, the number of the one under way, and once completed, of the one that completed
+    /// it.
     pub attempt: u16,
     /// Attempts it has in all.
     pub max_attempts: u16,

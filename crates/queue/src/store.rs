@@ -125,6 +125,9 @@ pub trait Enqueue: fmt::Debug + Send + Sync {
 #[async_trait]
 pub trait Claim: fmt::Debug + Send + Sync {
     /// Announces a worker. Returns the state it starts in.
+    ///
+    /// Again after a lost answer, it changes nothing. One that is taken for dead stays so ([`WorkerState::Dead`]): it
+    /// must come back under a new [`BootId`].
     async fn register(&self, worker: &NewWorker) -> Result<WorkerState>;
 
     /// Takes a worker off the books. Refused (`false`) while it owns running jobs: they stay until settled or rescued.

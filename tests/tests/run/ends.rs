@@ -87,3 +87,15 @@ async fn a_worker_bound_to_any_queue_never_takes_a_runs_lines() {
     let jobs: Vec<Value> = folder.headcount(list).url(&url).start().ends_well(SOON).await.json();
     assert_eq!(jobs[0]["state"], "queued", "{}", worker.stdout());
 }
+
+#[tokio::test]
+async fn runs_of_one_name_that_share_a_store_never_meet() {
+    let (mine, yours) = (Folder::new(), Folder::new());
+    let url = mine.sqlite("shared.db");
+    let args = ["run", "--url", &url, "--name", "x", "--"];
+    let ended = mine.headcount([&args[..], &["false"]].concat()).stdin("mine\n").start().ends(SOON).await;
+    assert_eq!(ended.code(), Some(1), "{}", ended.stderr());
+    let ended = yours.headcount([&args[..], &["echo"]].concat()).stdin("yours\n").start().ends(SOON).await;
+    assert_eq!((ended.code(), ended.stdout().as_str()), (Some(0), "yours\n"), "{}", ended.stderr());
+    assert!(ended.stderr().contains("all 1 lines done"), "{}", ended.stderr());
+}

@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use headcount_queue::{
     Binding, Depth, JobRecord, JsonBytes, Queue, State,
-    limits::{PRIVATE_PREFIX, head},
+    limits::head,
     store::{BootId, Filter, Options, Outstanding},
 };
 use headcount_scaler::{LocalConfig, LocalDriver, Log, PoolSpec, Reconciler, TickRecord};
@@ -111,7 +111,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     session.note(&format!("run {}: store {}", folder.name(), choice.url));
 
     let run = Run {
-        binding: Binding::queue(&format!("{PRIVATE_PREFIX}{}", folder.name()))?,
+        binding: Binding::queue(&folder.record.queue)?,
         spool: Spool::new(folder.spool(), session.global.json),
         progress: Progress::new(session.global.quiet, std::io::stderr().is_terminal()),
         queue,

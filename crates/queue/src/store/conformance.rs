@@ -260,6 +260,7 @@ macro_rules! conformance_tests {
                 the_next_due_job_is_told_for_the_binding_asked
                 a_worker_is_shown_as_it_registered
                 a_worker_that_registers_twice_is_one
+                a_dead_worker_cannot_register_itself_alive
                 a_worker_that_holds_jobs_is_not_deregistered
                 two_handles_see_one_store
                 migrating_again_changes_nothing

@@ -23,11 +23,17 @@ use crate::{
     store::{Choice, Source},
 };
 
+/// The longest name: what a dot and a short name leave of that of a queue.
+const MAX_RUN_NAME: usize = MAX_NAME - PRIVATE_PREFIX.len() - 7;
+
 /// What a run is, beside its store. It lies in a file that only its owner reads, since whoever writes it chooses the
 /// command; for the same reason the command does not lie in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
     command: Vec<JsonBytes>,
+    /// The queue of its lines. Not the run's name alone: runs of one name, of other users or other machines, may share
+    /// a store, and one's workers must never run the other's lines with their own command.
+    pub(crate) queue: String,
     /// How often a line that failed is tried again.
     pub(crate) retries: u16,
     /// The store's URL without its password; none for the run's own.
@@ -41,6 +47,7 @@ impl Record {
     pub(crate) fn new(command: &[OsString], retries: u16, store: Option<&Choice>) -> Self {
         Self {
             command: command.iter().map(|word| JsonBytes(word.as_bytes().to_vec())).collect(),
+            queue: String::new(),
             retries,
             store: store.map(|choice| choice.url.to_string()),
             input_complete: false,
@@ -66,11 +73,13 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Makes the folder of a new run.
-    pub(crate) fn create(runs: &Path, name: Option<&str>, record: Record) -> Result<Self> {
-        let name = match name {
-            Some(name) => checked(name)?.to_owned(),
-            None => short_name(),
-        };
+    pub(crate) fn create(runs: &Path, name: Option<&str>, mut record: Record) -> Result<Self> {
+        let random = short_name();
+        let (name, queue) = name.map_or_else(
+            || Ok((random.clone(), random.clone())),
+            |name| checked(name).map(|name| (name.to_owned(), format!("{name}.{random}"))),
+        )?;
+        record.queue = format!("{PRIVATE_PREFIX}{queue}");
         let path = runs.join(&name);
         builder().recursive(true).create(runs).with_context(|| format!("making {}", runs.display()))?;
         builder().create(&path).map_err(|error| match error.kind() {
@@ -166,8 +175,10 @@ fn builder() -> DirBuilder {
 /// A name that is a name of a queue and of a folder.
 fn checked(name: &str) -> Result<&str> {
     check_name("a run", name).map_err(|error| usage(error.to_string()))?;
-    if name.contains('/') || name.starts_with('.') || name.len() > MAX_NAME - PRIVATE_PREFIX.len() {
-        return Err(usage(format!("{name:?} cannot name a run: no slash, no dot in front, at most 124 bytes")));
+    if name.contains('/') || name.starts_with('.') || name.len() > MAX_RUN_NAME {
+        return Err(usage(format!(
+            "{name:?} cannot name a run: no slash, no dot in front, at most {MAX_RUN_NAME} bytes"
+        )));
     }
     Ok(name)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::trial::{HOUR, Hand, Trial, completed, failed, new_worker, plain, tick};
 use crate::{
     Binding, JobId, NewJob, State,
-    store::{BootId, Cancel, Filter, NewWorker, Outstanding, WorkerState},
+    store::{BootId, Cancel, Filter, Gate, NewWorker, Outstanding, Want, WorkerState},
 };
 
 async fn listed(trial: &Trial<'_>, filter: Filter) -> Vec<JobId> {
@@ -212,6 +212,21 @@ pub async fn a_worker_that_registers_twice_is_one(trial: &Trial<'_>) {
     assert_eq!(shown.len(), 1);
     assert_eq!((shown[0].state, shown[0].running), (WorkerState::Draining, 1));
     trial.assert_state(job.id, State::Running).await;
+}
+
+/// What it held is being taken from it under that name; it comes back under another.
+pub async fn a_dead_worker_cannot_register_itself_alive(trial: &Trial<'_>) {
+    trial.fill("q", 2).await;
+    let worker = new_worker("q");
+    assert_eq!(trial.store.register(&worker).await.unwrap(), WorkerState::Active);
+    let mut claimer = trial.store.claimer(worker.boot, &worker.queues);
+    let want = |claim| Want { claim, jobs: 1, ..Want::default() };
+    assert_eq!(claimer.next(&[], want(1)).await.unwrap().jobs.len(), 1);
+    assert_eq!(trial.store.bury(&[worker.boot]).await.unwrap(), [worker.boot]);
+    assert_eq!(trial.store.register(&worker).await.unwrap(), WorkerState::Dead);
+    let claimed = claimer.next(&[], want(2)).await.unwrap();
+    assert_eq!((claimed.gate, claimed.jobs), (Gate::Gone, vec![]));
+    assert_eq!(trial.store.rescue_dead(true).await.unwrap().len(), 1);
 }
 
 /// Else nobody would know whose its jobs are.

@@ -76,10 +76,10 @@ pub(super) async fn register(tx: &mut Tx<'_>, worker: &NewWorker) -> Result<Work
         .bind(json(&worker.kinds))
         .bind(worker.slots)
         .bind(tx.now)
-        .fetch_one(&mut **tx)
+        .fetch_optional(&mut **tx)
         .await
         .map_err(fault)?;
-    Ok(state(row.get(0)))
+    Ok(row.map_or(WorkerState::Dead, |row| state(row.get(0))))
 }
 
 pub(super) async fn deregister(tx: &mut Tx<'_>, boot: BootId) -> Result<bool> {
