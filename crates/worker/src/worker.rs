@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use headcount_queue::{
-    Queue,
+    Binding, Queue, QueueState,
     store::{Beat, BootId},
 };
 use tokio::{
@@ -154,22 +154,51 @@ async fn farewell(store: &dyn headcount_queue::store::Store, boot: BootId, claim
 }
 
 /// Warns of kinds that wait in this worker's queues and that it cannot run.
-async fn start_check(queue: Queue, registry: Arc<Registry>, bound: headcount_queue::Binding) {
+async fn start_check(queue: Queue, registry: Arc<Registry>, bound: Binding) {
     // On an error nothing is said: the dispatcher meets the same store and does.
     let Ok(queues) = queue.store().queues().await else { return };
-    let mut unknown: BTreeMap<String, i64> = BTreeMap::new();
-    for lane in queues.into_iter().filter(|queue| bound.includes(&queue.queue)).flat_map(|queue| queue.lanes) {
-        let waiting = lane.depth.ready + lane.depth.scheduled + lane.depth.held;
-        if waiting > 0 && registry.find(&lane.kind).is_none() {
-            *unknown.entry(lane.kind).or_default() += waiting;
-        }
-    }
-    for (kind, waiting) in unknown {
+    for (kind, waiting) in unknown_kinds(queues, &bound, |kind| registry.find(kind).is_some()) {
         tracing::warn!(
             kind,
             waiting,
             "jobs of this kind wait in this worker's queues, and it cannot run them: register the kind here, or move \
              it to a queue of its own"
         );
+    }
+}
+
+/// How many jobs wait in the bound queues of each kind that is not known.
+fn unknown_kinds(queues: Vec<QueueState>, bound: &Binding, is_known: impl Fn(&str) -> bool) -> BTreeMap<String, i64> {
+    let mut unknown = BTreeMap::new();
+    for lane in queues.into_iter().filter(|queue| bound.includes(&queue.queue)).flat_map(|queue| queue.lanes) {
+        let waiting = lane.depth.ready + lane.depth.scheduled + lane.depth.held;
+        if waiting > 0 && !is_known(&lane.kind) {
+            *unknown.entry(lane.kind).or_default() += waiting;
+        }
+    }
+    unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use headcount_queue::NewJob;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn kinds_that_wait_here_and_cannot_be_run_are_found_and_no_others() {
+        let queue = Queue::connect("sqlite::memory:").await.unwrap();
+        let job = |kind: &str, queue: &str| NewJob::new(kind, "{}").queue(queue);
+        let later = job("sms", "mail").delay(Duration::from_hours(1));
+        let jobs =
+            [job("mail", "mail"), job("sms", "mail"), job("sms", "mail").priority(1), later, job("fax", "other")];
+        queue.enqueue_all(jobs).await.unwrap();
+        let queues = async || queue.store().queues().await.unwrap();
+        let here = unknown_kinds(queues().await, &"mail".parse().unwrap(), |kind| kind == "mail");
+        assert_eq!(here, BTreeMap::from([("sms".to_owned(), 3)]));
+        let anywhere = unknown_kinds(queues().await, &Binding::Any, |_| false);
+        assert_eq!(anywhere.into_keys().collect::<Vec<_>>(), ["fax", "mail", "sms"]);
     }
 }

@@ -1,3 +1,5 @@
-//! Promises of a fleet of workers when the world misbehaves: kills, outages, handlers that block everything.
+//! Promises of a fleet of workers when the world misbehaves: kills, outages, lost answers, handlers that block
+//! everything.
 
 mod heavy;
+mod replies;

@@ -38,15 +38,7 @@ pub(crate) fn claimed(payload: &str) -> ClaimedJob {
 
 /// Waits for a condition that no event tells of, and fails the test at the deadline.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let waiting = async {
-        loop {
-            if let Some(seen) = look().await {
-                return seen;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+    headcount_tests::eventually(what, DEADLINE, async || look().await.ok_or("not yet")).await
 }
 
 /// Awaits something that must come.

@@ -232,9 +232,10 @@ fn handlers_that_block_every_thread_of_the_runtime_kill_nobody() {
             let queue = file(&watch).await;
             let mut rescuer = Rescuer::new(SHORT);
             let mut taken = Vec::new();
+            let mut look = tokio::time::interval(SHORT.scan);
             while stopped.try_recv().is_err() {
+                look.tick().await;
                 taken.extend(rescuer.scan(&**queue.store()).await.unwrap());
-                tokio::time::sleep(SHORT.scan).await;
             }
             taken
         })

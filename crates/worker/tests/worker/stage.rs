@@ -139,6 +139,7 @@ impl Job for Sample {
                 Err(JobError::retry("told to stop"))
             }
             Act::Hang => std::future::pending().await,
+            // These two are the work of handlers, and nothing that a test waits by.
             Act::Nap(length) => {
                 tokio::time::sleep(length).await;
                 Ok(Outcome::DONE)
