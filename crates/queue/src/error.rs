@@ -30,6 +30,14 @@ pub enum Error {
         /// What was asked, as a participle: "retried".
         wanted: &'static str,
     },
+    /// The job cannot be queued again, for another holds its coalesce key. Nothing was changed.
+    #[error("job {id} cannot be retried: job {holder} of its queue holds its coalesce key")]
+    KeyTaken {
+        /// The job.
+        id: JobId,
+        /// The job that holds the key.
+        holder: JobId,
+    },
     /// The job moved each time it was looked for. Nothing was changed; try again.
     #[error("job {0} is moving too fast to catch: try again")]
     Busy(JobId),

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, future::Future, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Backoff, Context, NewJob};
+use crate::{Backoff, Coalesce, Context, NewJob};
 
 /// The number of a job, ascending in the order of enqueueing and never used twice in one store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,12 +60,20 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     const MAX_RUN_TIME: Option<Duration> = None;
     /// How long finished jobs are kept.
     const RETENTION: Retention = Retention::DEFAULT;
+    /// How jobs of this kind coalesce that have a [key](Job::coalesce_key).
+    const COALESCE: Coalesce = Coalesce::DEFAULT;
 
     /// What the worker hands to every run: connections, clients, settings.
     type State: Send + Sync + 'static;
 
     /// Does the work of one attempt.
     fn run(self, cx: &Context<Self::State>) -> impl Future<Output = Result<Outcome, JobError>> + Send;
+
+    /// The key under which this job coalesces with others of its queue: 1 to 512 bytes, without control characters. None
+    /// (the default): it never does.
+    fn coalesce_key(&self) -> Option<String> {
+        None
+    }
 
     /// This job as a value to enqueue, with the defaults of its kind, to be changed by [`NewJob`]'s methods.
     fn job(&self) -> NewJob {

@@ -8,6 +8,7 @@
 //! tried again, [`Queue`] what applications do, and [`store`] what a store promises.
 
 mod job;
+mod coalesce;
 mod new_job;
 mod context;
 mod state;
@@ -24,13 +25,17 @@ pub mod store;
 
 pub use binding::Binding;
 pub use bytes::JsonBytes;
+pub use coalesce::{Coalesce, Conflict, Scope};
 pub use context::{Context, Stop};
 pub use delays::Delays;
 pub use error::{Error, Result};
 pub use job::{Job, JobError, JobId, Outcome, Retention};
 pub use new_job::{NewJob, When};
 pub use queue::Queue;
-pub use record::{AttemptOutcome, AttemptRecord, Depth, Flow, JobRecord, Json, LaneState, QueueState, WorkerRecord};
+pub use record::{
+    AttemptOutcome, AttemptRecord, Depth, Flow, JobRecord, Json, LaneState, PriorityState, QueueState, Recent,
+    WorkerRecord,
+};
 pub use retry::Backoff;
 pub use state::{State, UnknownState};
-pub use store::{BootId, Enqueued, StoreUrl};
+pub use store::{Admission, BootId, Enqueued, StoreUrl};

@@ -16,6 +16,9 @@ pub const MAX_ERROR: usize = 16 << 10;
 /// The longest name of a queue, a kind or a pool, in bytes.
 pub const MAX_NAME: usize = 128;
 
+/// The longest coalesce key, in bytes.
+pub const MAX_KEY: usize = 512;
+
 /// The most attempts that a job may be given.
 pub const MAX_ATTEMPTS: u16 = 10_000;
 
@@ -55,6 +58,18 @@ pub fn check_name(what: &str, name: &str) -> Result<()> {
     if let Some(c) = name.chars().find(|&c| bad(c)) {
         return Err(Error::Rejected(format!(
             "the name of {what}, {name:?}, holds {c:?}: spaces, control characters, commas and asterisks are not allowed"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks a coalesce key: 1 to 512 bytes, no control characters.
+pub fn check_key(key: &str) -> Result<()> {
+    if key.is_empty() || key.len() > MAX_KEY || key.chars().any(char::is_control) {
+        let shown = head(key, 40);
+        return Err(Error::Rejected(format!(
+            "the coalesce key {shown:?} has {} bytes: 1 to {MAX_KEY} without control characters are allowed",
+            key.len()
         )));
     }
     Ok(())

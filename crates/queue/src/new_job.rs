@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
 use crate::{
-    Backoff, Error, Job, Result, Retention,
-    limits::{MAX_ATTEMPTS, MAX_BULK, MAX_PAYLOAD, check_delay, check_name},
+    Backoff, Coalesce, Error, Job, Result, Retention,
+    limits::{MAX_ATTEMPTS, MAX_BULK, MAX_PAYLOAD, check_delay, check_key, check_name},
 };
 
 /// When a job may first run.
@@ -45,6 +45,9 @@ pub struct NewJob {
     pub(crate) backoff: Option<Backoff>,
     pub(crate) retention: Option<Retention>,
     pub(crate) meta: Option<String>,
+    /// Where it has a key, how it coalesces.
+    pub(crate) key: Option<String>,
+    pub(crate) coalesce: Coalesce,
 }
 
 impl NewJob {
@@ -62,6 +65,8 @@ impl NewJob {
             backoff: None,
             retention: None,
             meta: None,
+            key: None,
+            coalesce: Coalesce::DEFAULT,
         }
     }
 
@@ -76,6 +81,8 @@ impl NewJob {
             payload: serde_json::to_string(job).map_err(|error| error.to_string()),
             max_attempts: J::MAX_ATTEMPTS,
             max_run_time: J::MAX_RUN_TIME,
+            key: job.coalesce_key(),
+            coalesce: J::COALESCE,
             ..Self::new(J::KIND, "")
         }
     }
@@ -150,6 +157,20 @@ impl NewJob {
         self
     }
 
+    /// Coalesces with other jobs of its queue that have this key: 1 to 512 bytes, without control characters.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// How it coalesces, instead of by its kind's rule; without a [key](NewJob::key) it does not.
+    #[must_use]
+    pub fn coalesce(mut self, rule: Coalesce) -> Self {
+        self.coalesce = rule;
+        self
+    }
+
     /// Checks every limit. Every store does so before it takes a job.
     pub fn check(&self) -> Result<()> {
         check_name("a kind", &self.kind)?;
@@ -158,6 +179,9 @@ impl NewJob {
         check_json("the payload", payload)?;
         if let Some(meta) = &self.meta {
             check_json("meta", meta)?;
+        }
+        if let Some(key) = &self.key {
+            check_key(key)?;
         }
         if !(1..=MAX_ATTEMPTS).contains(&self.max_attempts) {
             return Err(Error::Rejected(format!("{} attempts: 1 to {MAX_ATTEMPTS} are allowed", self.max_attempts)));
@@ -231,6 +255,7 @@ mod tests {
             (NewJob::new("k", "\"\\u0000\""), "U+0000"),
             (ok().queue("a,b"), "not allowed"),
             (ok().meta("x"), "meta is no JSON"),
+            (ok().key(""), "coalesce key"),
             (ok().max_attempts(0), "1 to 10000"),
             (ok().delay(Duration::from_secs(u64::MAX)), "ten years"),
             (ok().timeout(Duration::ZERO), "never let the job run"),

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::{
     JobId, JobRecord, NewJob, Result,
-    store::{self, Cancel, Enqueued, Options, Store, StoreUrl, Transaction},
+    store::{self, Action, Cancel, Enqueued, Filter, Options, Setting, Store, StoreUrl, Target, Transaction},
 };
 
 /// A queue system: the store that its URL names. Cheap to clone.
@@ -107,6 +107,50 @@ impl Queue {
     /// Deletes a job that does not run.
     pub async fn delete(&self, id: JobId) -> Result<()> {
         self.store.delete(id).await
+    }
+
+    /// Does something to every job that the filter finds and whose state allows it, those included that come into it
+    /// meanwhile. Returns to how many jobs.
+    pub async fn act(&self, action: Action, filter: &Filter) -> Result<u64> {
+        const PAGE: u32 = 1000;
+        let mut total = 0;
+        loop {
+            let mut filter = filter.clone();
+            let before = total;
+            loop {
+                let acted = self.store.act(action, &filter, PAGE).await?;
+                total += acted.done.len() as u64;
+                match acted.last {
+                    Some(last) => filter.after = Some(last),
+                    None => break,
+                }
+            }
+            if total == before {
+                break;
+            }
+        }
+        if action == Action::Retry {
+            self.wake.notify_waiters();
+        }
+        Ok(total)
+    }
+
+    /// Pauses a queue or a kind for everyone, until it is resumed: its jobs are not started; those that run go on.
+    pub async fn pause(&self, target: &Target) -> Result<()> {
+        self.store.set(target, Setting::Paused(true)).await
+    }
+
+    /// Resumes a queue or a kind.
+    pub async fn resume(&self, target: &Target) -> Result<()> {
+        self.store.set(target, Setting::Paused(false)).await?;
+        self.wake.notify_waiters();
+        Ok(())
+    }
+
+    /// Tells sleeping workers what they have not been told yet. To be called before the process ends; without it they
+    /// find the jobs at their next poll.
+    pub async fn flush(&self) -> Result<()> {
+        self.store.flush().await
     }
 
     /// Notified when this process enqueued something: a worker in the same process need not wait for its poll.

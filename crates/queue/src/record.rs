@@ -64,6 +64,11 @@ pub struct JobRecord {
     pub payload: Json,
     /// Its labels.
     pub meta: Option<Json>,
+    /// Its coalesce key.
+    pub key: Option<String>,
+    /// What holds it back although it is queued: `suspect` (its process died under it; it runs only alone), `again` (it
+    /// runs when the job that holds its key is over), `paused` (its kind is).
+    pub reason: Option<String>,
     /// Why its last attempt failed, or why it waits.
     pub error: Option<String>,
     /// What it had to show.
@@ -101,6 +106,29 @@ pub enum AttemptOutcome {
     Died,
     /// Cancelled while it ran.
     Cancelled,
+}
+
+impl Flow {
+    /// What happened since an earlier reading.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut delays = self.delays.clone();
+        for (now, then) in delays.0.iter_mut().zip(before.delays.0) {
+            *now -= then;
+        }
+        Self {
+            arrived: self.arrived - before.arrived,
+            deferred: self.deferred - before.deferred,
+            promoted: self.promoted - before.promoted,
+            returned: self.returned - before.returned,
+            started: self.started - before.started,
+            late: self.late - before.late,
+            completed: self.completed - before.completed,
+            failed: self.failed - before.failed,
+            run_ms: self.run_ms - before.run_ms,
+            delays,
+        }
+    }
 }
 
 impl AttemptOutcome {
@@ -183,6 +211,8 @@ pub struct Depth {
     pub scheduled: i64,
     /// Queued, but held back.
     pub held: i64,
+    /// Those of the held that any worker takes once it holds nothing else.
+    pub suspects: i64,
     /// Claimed.
     pub running: i64,
     /// Kept as completed.
@@ -233,13 +263,58 @@ pub struct QueueState {
     /// The age of the oldest claimable job, in seconds, as of `read_at`.
     #[serde(rename = "oldest_s", serialize_with = "seconds")]
     pub oldest: Option<Duration>,
+    /// Its priorities that have claimable jobs, the highest first.
+    pub priorities: Vec<PriorityState>,
     /// What happened since the store was made.
     pub flow: Flow,
+    /// What happened lately.
+    pub recent: Recent,
     /// Its kinds and priorities apart.
     #[serde(skip)]
     pub lanes: Vec<LaneState>,
     /// When this was true, by the store's clock.
     pub read_at: DateTime<Utc>,
+}
+
+/// What waits in a queue at one priority.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PriorityState {
+    /// The priority.
+    pub priority: i16,
+    /// How many jobs may be claimed.
+    pub ready: i64,
+    /// The age of the oldest of them, in seconds.
+    #[serde(rename = "oldest_s", serialize_with = "seconds")]
+    pub oldest: Option<Duration>,
+}
+
+/// What happened in the last minutes: the difference of two readings of a [`Flow`].
+///
+/// The store keeps one reading a minute, so this covers between five and six minutes, or the whole time since the store
+/// was made, if that is less.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Recent {
+    /// How much time it covers, in seconds; zero: nothing is known.
+    #[serde(rename = "over_s", serialize_with = "whole_seconds")]
+    pub over: Duration,
+    /// What happened in it.
+    pub flow: Flow,
+}
+
+impl Recent {
+    /// So many of these happened each second.
+    pub fn rate(&self, count: i64) -> f64 {
+        if self.over.is_zero() { 0.0 } else { count as f64 / self.over.as_secs_f64() }
+    }
+
+    /// The share of starts that were late, 0 to 1. `None` without starts.
+    pub fn late_share(&self) -> Option<f64> {
+        (self.flow.started > 0).then(|| self.flow.late as f64 / self.flow.started as f64)
+    }
+}
+
+fn whole_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.as_secs_f64().serialize(serializer)
 }
 
 #[expect(clippy::ref_option, reason = "serde's shape")]

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptRecord, Binding, JobId, JobRecord, NewJob, QueueState, Result, State, WorkerRecord};
+use crate::{AttemptRecord, Binding, JobId, JobRecord, NewJob, QueueState, Result, Retention, State, WorkerRecord};
 
 pub use attempt::{
     Beat, BeatAnswer, BootId, Claimed, ClaimedJob, Gate, NewWorker, Settlement, Token, Verdict, Want, WorkerState,
@@ -99,14 +99,45 @@ impl<'c> From<&'c mut sqlx::Transaction<'_, sqlx::Sqlite>> for Transaction<'c> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Enqueued {
-    /// The job's number.
+    /// The job that does the work: the new one, or the one with which it coalesced.
     pub id: JobId,
+    /// Whether it is a new one.
+    #[serde(flatten)]
+    pub admission: Admission,
+}
+
+/// Whether an enqueue made a job, or coalesced with one that was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "admission", rename_all = "snake_case")]
+pub enum Admission {
+    /// A new job.
+    New,
+    /// Dropped: a job that holds its key is enough, and its id is the answer.
+    Kept,
+    /// Dropped, but the job that waits got its payload and its run time; its id is the answer.
+    Replaced,
+    /// It runs after the one that now holds its key, or another that waits for that already is to; the id is that of
+    /// the one that waits.
+    Again {
+        /// The job that holds the key.
+        holder: JobId,
+    },
 }
 
 impl Enqueued {
-    /// The answer for this job; stores make it.
+    /// The answer for a new job; stores make it.
     pub const fn new(id: JobId) -> Self {
-        Self { id }
+        Self { id, admission: Admission::New }
+    }
+
+    /// The answer for one that coalesced; stores make it.
+    pub const fn coalesced(id: JobId, admission: Admission) -> Self {
+        Self { id, admission }
+    }
+
+    /// Whether it is a new job.
+    pub const fn is_new(self) -> bool {
+        matches!(self.admission, Admission::New)
     }
 }
 
@@ -114,11 +145,20 @@ impl Enqueued {
 #[async_trait]
 pub trait Enqueue: fmt::Debug + Send + Sync {
     /// Enqueues all of them or, on an error, none; durable when it returns. The answers stand in the order of `jobs`,
-    /// and the ids ascend in it. Refuses what [`NewJob::check_all`] refuses.
+    /// and the ids of new jobs ascend in it. Refuses what [`NewJob::check_all`] refuses.
+    ///
+    /// Of jobs with one [key](NewJob::key) in one bulk each meets what the one before it made: the first is enqueued, and
+    /// the others coalesce with it.
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>>;
 
     /// The same inside the caller's transaction. Refuses another database's.
     async fn enqueue_in(&self, tx: Transaction<'_>, jobs: &[NewJob]) -> Result<Vec<Enqueued>>;
+
+    /// Sends what is still to be said to sleeping workers, before the process ends. Without it they find the jobs at
+    /// their next poll.
+    async fn flush(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Hands jobs to workers and takes them back.
@@ -134,7 +174,24 @@ pub trait Claim: fmt::Debug + Send + Sync {
     async fn deregister(&self, boot: BootId) -> Result<bool>;
 
     /// What claims for this worker: it remembers where the last claim ended.
-    fn claimer(&self, boot: BootId, queues: &Binding) -> Box<dyn Claimer>;
+    ///
+    /// `aging`: for each such time that the first job of a lane (a queue at one priority) has waited, the lane counts as
+    /// one priority higher, so that nothing starves. `None`: priorities are strict.
+    fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Box<dyn Claimer>;
+
+    /// Hears when jobs come into these queues while their workers [sleep](Claim::sleep). `None` (the default): this store
+    /// cannot tell, and its workers poll.
+    async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {
+        let _ = queues;
+        Ok(None)
+    }
+
+    /// Says whether the workers of these queues sleep: only then does an enqueue tell them. Said before a worker's last
+    /// look at an empty queue, or a job that comes in between is told to nobody.
+    async fn sleep(&self, queues: &Binding, asleep: bool) -> Result<()> {
+        let _ = (queues, asleep);
+        Ok(())
+    }
 
     /// Says that the worker lives and what it holds; brings back its orders. Spoken every few seconds, and from a
     /// connection of its own ([`Claim::heart`]).
@@ -156,15 +213,34 @@ pub trait Claimer: fmt::Debug + Send {
     async fn next(&mut self, settled: &[Settlement], want: Want) -> Result<Claimed>;
 }
 
+/// What tells a worker that jobs came in.
+#[async_trait]
+pub trait Wakes: fmt::Debug + Send {
+    /// Returns when something came in, or might have: after a connection that was lost is there again, too. Dropping the
+    /// call loses nothing.
+    async fn next(&mut self);
+}
+
 /// Which jobs to show or to act on; every field narrows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// One of these; empty means all.
+    pub ids: Vec<JobId>,
     /// In this queue.
     pub queue: Option<String>,
     /// Of this kind.
     pub kind: Option<String>,
     /// In one of these states; empty means all.
     pub states: Vec<State>,
+    /// With this coalesce key.
+    pub key: Option<String>,
+    /// Whose last error contains this text.
+    pub error: Option<String>,
+    /// Enqueued longer ago than this.
+    pub older_than: Option<Duration>,
+    /// Whose payload has this value at this path: keys, or places in a list from 0, joined by dots; the value as text
+    /// (`("user.id", "7")`).
+    pub payload: Option<(String, String)>,
     /// With an id above this one: the cursor for paging.
     pub after: Option<JobId>,
 }
@@ -208,6 +284,12 @@ pub trait Observe: fmt::Debug + Send + Sync {
 
     /// Jobs in the order of their ids.
     async fn jobs(&self, filter: &Filter, limit: u32) -> Result<Vec<JobRecord>>;
+
+    /// How many jobs the filter finds. Walks over what it has to: dearer than [`Observe::queues`].
+    async fn count(&self, filter: &Filter) -> Result<u64>;
+
+    /// What was set for queues and kinds, in the order of their names; those without a setting are left out.
+    async fn settings(&self) -> Result<Vec<Settings>>;
 
     /// A job's attempts that did not complete, in order.
     async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>>;
@@ -285,6 +367,13 @@ pub trait Maintain: fmt::Debug + Send + Sync {
     /// Adds the counters' latest deltas to what [`Observe::queues`] reads. Returns how many deltas there were.
     async fn fold(&self) -> Result<u64>;
 
+    /// Makes up to `limit` held jobs claimable that nothing holds back any more, holds back those whose kind is paused,
+    /// and lets go of coalesce keys whose job is over. Returns how many jobs became claimable.
+    ///
+    /// The statements that end a job or resume a kind do this as far as they see; this catches what committed beside
+    /// them.
+    async fn release(&self, limit: u32) -> Result<u64>;
+
     /// Removes up to `limit` finished jobs whose retention has ended, and old bookkeeping. Returns how many jobs.
     async fn purge(&self, limit: u32) -> Result<u64>;
 
@@ -312,20 +401,162 @@ pub enum Cancel {
     Asked,
 }
 
+/// What is done to jobs by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// [`Admin::cancel`]; of a running job only if that has not been asked before.
+    Cancel,
+    /// [`Admin::retry`].
+    Retry,
+    /// [`Admin::delete`].
+    Delete,
+}
+
+impl Action {
+    /// The states from which it may move a job.
+    pub const fn states(self) -> &'static [State] {
+        match self {
+            Self::Cancel => &[State::Scheduled, State::Queued, State::Running, State::WaitAsync],
+            Self::Retry => &[State::Failed, State::Cancelled],
+            Self::Delete => {
+                &[State::Scheduled, State::Queued, State::WaitAsync, State::Completed, State::Failed, State::Cancelled]
+            }
+        }
+    }
+
+    /// As a participle: "retried".
+    pub const fn done(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancelled",
+            Self::Retry => "retried",
+            Self::Delete => "deleted",
+        }
+    }
+}
+
+/// What one pass of [`Admin::act`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Acted {
+    /// The jobs that were moved, or that run and whose workers will be told, by ascending id.
+    pub done: Vec<JobId>,
+    /// The last job that was looked at: go on after it. `None`: there is none left.
+    pub last: Option<JobId>,
+}
+
+/// A queue or a kind, as something to set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// This queue.
+    Queue(String),
+    /// This kind, in every queue.
+    Kind(String),
+}
+
+impl Target {
+    /// Checks the name.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Queue(name) => crate::limits::check_name("a queue", name),
+            Self::Kind(name) => crate::limits::check_name("a kind", name),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue(name) => write!(f, "queue {name}"),
+            Self::Kind(name) => write!(f, "kind {name}"),
+        }
+    }
+}
+
+/// Something to set for a queue or a kind, for everyone and until it is set anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// Nobody may claim its jobs; those that run go on. A claim under way at that moment may still take some.
+    Paused(bool),
+    /// How long its finished jobs are kept, in place of what the code of the kind says; a job's own retention stands
+    /// above it, and a kind's above its queue's. `None` unsets it. Known to every worker within 5 s, and applied to jobs
+    /// that start after that.
+    Retention(Option<Retention>),
+    /// A start later than this after the job became claimable counts as late. Queues only. `None`: 1 min.
+    StartWithin(Option<Duration>),
+}
+
+/// What is set for a queue or a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Settings {
+    /// For whom.
+    #[serde(flatten)]
+    pub target: Target,
+    /// Whether nobody may claim its jobs.
+    pub paused: bool,
+    /// How long its finished jobs are kept.
+    pub retention: Option<Retention>,
+    /// When a start is late; none is 1 min.
+    pub start_within: Option<Duration>,
+}
+
+/// A step that makes or changes the store's tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// The version that it leads to.
+    pub version: i64,
+    /// What it is called.
+    pub name: String,
+    /// What it runs.
+    pub sql: String,
+}
+
+/// Something in the store's tables that is not as the migrations make it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What it is about: `table ready`, `index later_due`.
+    pub object: String,
+    /// What the migrations make; none where there should be nothing.
+    pub expected: Option<String>,
+    /// What is there; none where something is missing.
+    pub found: Option<String>,
+}
+
+/// Database roles, each of which gets exactly what its task needs; several names are separated by commas.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// For applications that enqueue.
+    pub enqueue: Vec<String>,
+    /// For workers.
+    pub worker: Vec<String>,
+    /// For the scaler.
+    pub scaler: Vec<String>,
+    /// For those who only look.
+    pub read: Vec<String>,
+}
+
 /// Changes things by hand.
 #[async_trait]
 pub trait Admin: fmt::Debug + Send + Sync {
     /// Cancels a job that is scheduled, queued or running.
     async fn cancel(&self, id: JobId) -> Result<Cancel>;
 
-    /// Queues a failed or cancelled job again, with no attempt spent, no interruption and no death counted.
+    /// Queues a failed or cancelled job again, with no attempt spent, no interruption and no death counted. It takes its
+    /// coalesce key again: [`Error::KeyTaken`](crate::Error::KeyTaken) if another has it.
     async fn retry(&self, id: JobId) -> Result<()>;
 
     /// Deletes a job in any state but running.
     async fn delete(&self, id: JobId) -> Result<()>;
 
-    /// Pauses or resumes a queue for everyone.
-    async fn pause(&self, queue: &str, paused: bool) -> Result<()>;
+    /// Does this to up to `limit` jobs that the filter finds, by ascending id. Those whose state does not allow it, or
+    /// whose key is taken, are passed over.
+    ///
+    /// Repeat it [after](Filter::after) [`Acted::last`] to the end, and the whole until it does nothing: jobs move
+    /// meanwhile.
+    async fn act(&self, action: Action, filter: &Filter, limit: u32) -> Result<Acted>;
+
+    /// Sets something for a queue or a kind.
+    async fn set(&self, target: &Target, setting: Setting) -> Result<()>;
 
     /// Stops these workers from claiming; returns for each that is draining now the number of its drain. When this
     /// has returned, no claim of theirs is in flight. `lease`: how long, unless it is renewed; `None` has no end.
@@ -345,6 +576,16 @@ pub trait Admin: fmt::Debug + Send + Sync {
 
     /// Makes or updates the store's tables. Returns the version reached.
     async fn migrate(&self) -> Result<i64>;
+
+    /// What [`Admin::migrate`] would do.
+    async fn plan(&self) -> Result<Vec<Step>>;
+
+    /// Compares the store's tables with what the migrations make. What is there beside them is the owner's own and no
+    /// difference; what is in them is.
+    async fn drift(&self) -> Result<Vec<Difference>>;
+
+    /// Gives database roles what they need. Refused by a store that has no roles.
+    async fn grant(&self, grants: &Grants) -> Result<()>;
 
     /// Whether this program can work with the store's tables: [`Error::Unmigrated`](crate::Error::Unmigrated) if not.
     async fn check_version(&self) -> Result<()>;

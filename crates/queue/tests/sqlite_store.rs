@@ -46,7 +46,7 @@ async fn worker_of(store: &dyn Claim, boot: BootId) -> Box<dyn Claimer> {
         slots: 4,
     };
     store.register(&worker).await.unwrap();
-    store.claimer(boot, &Binding::Any)
+    store.claimer(boot, &Binding::Any, None)
 }
 
 fn want(claim: i64, jobs: u32) -> Want {

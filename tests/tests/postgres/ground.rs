@@ -44,7 +44,7 @@ impl Worker {
             slots: 100,
         };
         store.register(&worker).await.expect("a worker registers");
-        Self { boot: worker.boot, claimer: store.claimer(worker.boot, &queues), claims: 0 }
+        Self { boot: worker.boot, claimer: store.claimer(worker.boot, &queues, None), claims: 0 }
     }
 
     /// Settles and claims.

@@ -158,7 +158,7 @@ struct Run {
 
 impl Run {
     fn queue_name(&self) -> &str {
-        self.binding.names().and_then(|names| names.first()).map_or("", String::as_str)
+        self.binding.entries().and_then(|names| names.first()).map_or("", String::as_str)
     }
 
     /// Frees the lines of workers that no longer live on this machine, without waiting until their silence proves it.

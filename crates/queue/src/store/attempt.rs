@@ -133,6 +133,8 @@ pub struct Claimed {
     pub gate: Gate,
     /// A suspect waits in one of the worker's queues for a process that runs nothing else.
     pub suspects: bool,
+    /// Whether enqueues into the worker's queues are told to their workers: see [`Claim::sleep`](super::Claim::sleep).
+    pub asleep: bool,
 }
 
 /// A job in a worker's hands.

@@ -24,8 +24,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Admin, Beat, BeatAnswer, BootId, Cancel, Claim, Claimer, Drift, Enqueue, Enqueued, Filter, Maintain, NewWorker,
-    Observe, Outstanding, Promoted, Rescued, Store, Transaction, WorkerState,
+    Acted, Action, Admin, Beat, BeatAnswer, BootId, Cancel, Claim, Claimer, Difference, Drift, Enqueue, Enqueued,
+    Filter, Grants, Maintain, NewWorker, Observe, Outstanding, Promoted, Rescued, Setting, Settings, Step, Store,
+    Target, Transaction, WorkerState,
 };
 use crate::{AttemptRecord, Binding, JobId, JobRecord, NewJob, QueueState, Result, WorkerRecord};
 
@@ -115,8 +116,8 @@ impl Claim for Faulty {
         self.claim.deregister(boot).await
     }
 
-    fn claimer(&self, boot: BootId, queues: &Binding) -> Box<dyn Claimer> {
-        self.claim.claimer(boot, queues)
+    fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<std::time::Duration>) -> Box<dyn Claimer> {
+        self.claim.claimer(boot, queues, aging)
     }
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {
@@ -140,6 +141,14 @@ impl Observe for Faulty {
 
     async fn jobs(&self, filter: &Filter, limit: u32) -> Result<Vec<JobRecord>> {
         self.rules.through(Call::Observe.into(), self.store.jobs(filter, limit)).await
+    }
+
+    async fn count(&self, filter: &Filter) -> Result<u64> {
+        self.rules.through(Call::Observe.into(), self.store.count(filter)).await
+    }
+
+    async fn settings(&self) -> Result<Vec<Settings>> {
+        self.rules.through(Call::Observe.into(), self.store.settings()).await
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>> {
@@ -171,6 +180,10 @@ impl Maintain for Faulty {
 
     async fn fold(&self) -> Result<u64> {
         self.rules.through(Call::Maintain.into(), self.store.fold()).await
+    }
+
+    async fn release(&self, limit: u32) -> Result<u64> {
+        self.rules.through(Call::Maintain.into(), self.store.release(limit)).await
     }
 
     async fn purge(&self, limit: u32) -> Result<u64> {
@@ -208,8 +221,12 @@ impl Admin for Faulty {
         self.rules.through(Call::Admin.into(), self.store.delete(id)).await
     }
 
-    async fn pause(&self, queue: &str, paused: bool) -> Result<()> {
-        self.rules.through(Call::Admin.into(), self.store.pause(queue, paused)).await
+    async fn act(&self, action: Action, filter: &Filter, limit: u32) -> Result<Acted> {
+        self.rules.through(Call::Admin.into(), self.store.act(action, filter, limit)).await
+    }
+
+    async fn set(&self, target: &Target, setting: Setting) -> Result<()> {
+        self.rules.through(Call::Admin.into(), self.store.set(target, setting)).await
     }
 
     async fn drain(
@@ -235,6 +252,18 @@ impl Admin for Faulty {
 
     async fn migrate(&self) -> Result<i64> {
         self.rules.through(Call::Admin.into(), self.store.migrate()).await
+    }
+
+    async fn plan(&self) -> Result<Vec<Step>> {
+        self.rules.through(Call::Admin.into(), self.store.plan()).await
+    }
+
+    async fn drift(&self) -> Result<Vec<Difference>> {
+        self.rules.through(Call::Admin.into(), self.store.drift()).await
+    }
+
+    async fn grant(&self, grants: &Grants) -> Result<()> {
+        self.rules.through(Call::Admin.into(), self.store.grant(grants)).await
     }
 
     async fn check_version(&self) -> Result<()> {

@@ -316,9 +316,17 @@ async fn a_due_job_that_the_counters_do_not_show_is_found_all_the_same() {
 async fn a_paused_queue_hires_nobody() {
     let mut stage = Stage::new().await;
     stage.enqueue(3).await;
-    stage.store.pause("q", true).await.unwrap();
+    stage
+        .store
+        .set(&headcount_queue::store::Target::Queue("q".into()), headcount_queue::store::Setting::Paused(true))
+        .await
+        .unwrap();
     assert_eq!(stage.asks().await, NOTHING);
-    stage.store.pause("q", false).await.unwrap();
+    stage
+        .store
+        .set(&headcount_queue::store::Target::Queue("q".into()), headcount_queue::store::Setting::Paused(false))
+        .await
+        .unwrap();
     assert_eq!(stage.asks().await, ["grow to 3"]);
 }
 

@@ -141,7 +141,7 @@ impl Dispatcher {
                 self.outage.over();
                 self.registrations += 1;
                 self.boot = Some(boot);
-                self.claimer = Some(self.queue.store().claimer(boot, &self.config.queues));
+                self.claimer = Some(self.queue.store().claimer(boot, &self.config.queues, None));
                 self.poll_at = at;
                 self.hands.registered(boot, at);
                 self.enter(state);
@@ -270,7 +270,7 @@ struct Shown<'a>(&'a headcount_queue::Binding);
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0.names() {
+        match self.0.entries() {
             None => f.write_str("any"),
             Some(names) => f.write_str(&names.join(",")),
         }

@@ -27,7 +27,7 @@ async fn suspect(queue: &Queue, act: Act) -> JobId {
         };
         queue.store().register(&victim).await.unwrap();
         let want = Want { claim: 1, jobs: 1, alone: false, sweep: true };
-        let claimed = queue.store().claimer(boot, &binding).next(&[], want).await.unwrap();
+        let claimed = queue.store().claimer(boot, &binding, None).next(&[], want).await.unwrap();
         assert_eq!(claimed.jobs.len(), 1);
         let beat = Beat { boot, holds: vec![(id, 1)], started: vec![id], through: 1 };
         queue.store().beat(&beat).await.unwrap();
@@ -74,12 +74,20 @@ async fn a_suspect_does_not_starve_behind_a_busy_worker() {
     let (queue, stage) = (memory().await, Stage::new());
     let nap = |i: u64| Sample { act: Act::Nap(Duration::from_millis(50 + i * 37 % 400)) };
     let bomb = suspect(&queue, Act::Done).await;
-    queue.store().pause("bombs", true).await.unwrap();
+    queue
+        .store()
+        .set(&headcount_queue::store::Target::Queue("bombs".into()), headcount_queue::store::Setting::Paused(true))
+        .await
+        .unwrap();
     let backlog = queue.enqueue_all((0..3000).map(nap)).await.unwrap();
     let hired = hire(worker(&queue, &stage).slots(16));
     stage.until("it is busy", |stage| stage.count(Event::Ended) > 20).await;
     assert_eq!(stage.count_of(bomb, Event::Started), 0);
-    queue.store().pause("bombs", false).await.unwrap();
+    queue
+        .store()
+        .set(&headcount_queue::store::Target::Queue("bombs".into()), headcount_queue::store::Setting::Paused(false))
+        .await
+        .unwrap();
     stage.until("the suspect runs", |stage| stage.count_of(bomb, Event::Ended) == 1).await;
     let last = backlog.last().unwrap().id;
     assert_eq!(stage.count_of(last, Event::Started), 0, "it ran before the backlog was worked off");

@@ -138,7 +138,11 @@ pub async fn outstanding_tells_apart_what_is_left(trial: &Trial<'_>) {
     worker.settle(&running, completed()).await;
     assert!(!look("").await.running);
     // A paused queue's jobs are still there, and so are those that a drained worker runs.
-    trial.store.pause("run:private", true).await.unwrap();
+    trial
+        .store
+        .set(&crate::store::Target::Queue("run:private".into()), crate::store::Setting::Paused(true))
+        .await
+        .unwrap();
     assert_eq!(look("run:private").await, ready);
 }
 
@@ -203,7 +207,7 @@ pub async fn a_worker_that_registers_twice_is_one(trial: &Trial<'_>) {
     assert_eq!(trial.store.register(&worker).await.unwrap(), WorkerState::Active);
     assert_eq!(trial.store.register(&worker).await.unwrap(), WorkerState::Active);
     assert_eq!(trial.store.workers().await.unwrap().len(), 1);
-    let mut claimer = trial.store.claimer(worker.boot, &worker.queues);
+    let mut claimer = trial.store.claimer(worker.boot, &worker.queues, None);
     let want = crate::store::Want { claim: 1, jobs: 1, alone: false, sweep: true };
     let job = claimer.next(&[], want).await.unwrap().jobs.remove(0);
     trial.store.drain(&[worker.boot], "the suite", None).await.unwrap();
@@ -219,7 +223,7 @@ pub async fn a_dead_worker_cannot_register_itself_alive(trial: &Trial<'_>) {
     trial.fill("q", 2).await;
     let worker = new_worker("q");
     assert_eq!(trial.store.register(&worker).await.unwrap(), WorkerState::Active);
-    let mut claimer = trial.store.claimer(worker.boot, &worker.queues);
+    let mut claimer = trial.store.claimer(worker.boot, &worker.queues, None);
     let want = |claim| Want { claim, jobs: 1, ..Want::default() };
     assert_eq!(claimer.next(&[], want(1)).await.unwrap().jobs.len(), 1);
     assert_eq!(trial.store.bury(&[worker.boot]).await.unwrap(), [worker.boot]);

@@ -45,7 +45,8 @@ pub async fn what_is_not_allowed_is_refused_with_a_reason(trial: &Trial<'_>) {
     let refused = trial.store.enqueue(&vec![ok(); MAX_BULK + 1]).await;
     assert!(matches!(refused, Err(Error::Rejected(_))), "a bulk of more than {MAX_BULK}");
     assert_eq!(trial.jobs(&Filter::default()).await, []);
-    let refused = trial.store.pause("two words", true).await;
+    let refused =
+        trial.store.set(&crate::store::Target::Queue("two words".into()), crate::store::Setting::Paused(true)).await;
     assert!(matches!(refused, Err(Error::Rejected(_))), "a pause of what can be no queue gave {refused:?}");
 }
 

@@ -220,7 +220,12 @@ pub async fn a_paused_queue_gives_nothing_until_it_is_resumed(trial: &Trial<'_>)
         let mut own = trial.worker("q").await;
         own.take_one().await
     };
-    trial.another_handle().await.pause("q", true).await.unwrap();
+    trial
+        .another_handle()
+        .await
+        .set(&crate::store::Target::Queue("q".into()), crate::store::Setting::Paused(true))
+        .await
+        .unwrap();
     assert!(trial.queue("q").await.paused);
     assert!(!trial.queue("other").await.paused);
 
@@ -236,24 +241,24 @@ pub async fn a_paused_queue_gives_nothing_until_it_is_resumed(trial: &Trial<'_>)
     let late = trial.enqueue(plain("q").priority(9)).await;
     assert_eq!(new.take(10).await, []);
 
-    trial.store.pause("q", false).await.unwrap();
+    trial.store.set(&crate::store::Target::Queue("q".into()), crate::store::Setting::Paused(false)).await.unwrap();
     assert!(!trial.queue("q").await.paused);
     assert_eq!(ids(&new.take(10).await), [late, jobs[1], jobs[2]]);
 
     // A queue may be paused before it has seen a job.
-    trial.store.pause("later", true).await.unwrap();
+    trial.store.set(&crate::store::Target::Queue("later".into()), crate::store::Setting::Paused(true)).await.unwrap();
     let id = trial.enqueue(plain("later")).await;
     let mut worker = trial.worker("later").await;
     assert_eq!(worker.take(1).await, []);
-    trial.store.pause("later", false).await.unwrap();
+    trial.store.set(&crate::store::Target::Queue("later".into()), crate::store::Setting::Paused(false)).await.unwrap();
     assert_eq!(ids(&worker.take(1).await), [id]);
 
     // A suspect's queue may be paused too.
     let suspect = trial.suspect(plain("deadly")).await;
-    trial.store.pause("deadly", true).await.unwrap();
+    trial.store.set(&crate::store::Target::Queue("deadly".into()), crate::store::Setting::Paused(true)).await.unwrap();
     let mut worker = trial.worker("deadly").await;
     assert_eq!(worker.next(&[], 1, true).await.jobs, []);
-    trial.store.pause("deadly", false).await.unwrap();
+    trial.store.set(&crate::store::Target::Queue("deadly".into()), crate::store::Setting::Paused(false)).await.unwrap();
     assert_eq!(worker.take_one().await.id, suspect);
 }
 

@@ -266,7 +266,7 @@ impl Hand {
     }
 
     pub(super) fn claimer(&self) -> Box<dyn Claimer> {
-        self.store.claimer(self.boot, &self.queues)
+        self.store.claimer(self.boot, &self.queues, None)
     }
 
     /// What the next claim for so many jobs asks; its number is used up.

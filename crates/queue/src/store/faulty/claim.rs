@@ -39,8 +39,8 @@ impl Claim for FaultyClaim {
         self.rules.through(Call::Register.into(), self.inner.deregister(boot)).await
     }
 
-    fn claimer(&self, boot: BootId, queues: &Binding) -> Box<dyn Claimer> {
-        Box::new(FaultyClaimer { inner: self.inner.claimer(boot, queues), rules: self.rules.clone() })
+    fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<std::time::Duration>) -> Box<dyn Claimer> {
+        Box::new(FaultyClaimer { inner: self.inner.claimer(boot, queues, aging), rules: self.rules.clone() })
     }
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {

@@ -30,7 +30,7 @@ async fn worker(store: &Faulty) -> (BootId, Box<dyn Claimer>) {
         slots: 1,
     };
     assert_eq!(store.inner().register(&worker).await.unwrap(), WorkerState::Active);
-    (worker.boot, store.claimer(worker.boot, &worker.queues))
+    (worker.boot, store.claimer(worker.boot, &worker.queues, None))
 }
 
 async fn fill(store: &Faulty, jobs: usize) -> Vec<JobId> {

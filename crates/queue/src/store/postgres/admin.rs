@@ -12,8 +12,7 @@ use tokio::time::Instant;
 use super::{PostgresStore, column, connection::Fault, millis};
 use crate::{
     Error, JobId, Result, State,
-    limits::check_name,
-    store::{Admin, BootId, Cancel},
+    store::{Acted, Action, Admin, BootId, Cancel, Difference, Filter, Grants, Setting, Step, Target},
 };
 
 /// How often to look for a job that moves each time.
@@ -71,8 +70,15 @@ impl Admin for PostgresStore {
         Err(Error::Busy(id))
     }
 
-    async fn pause(&self, queue: &str, paused: bool) -> Result<()> {
-        check_name("a queue", queue)?;
+    async fn act(&self, _: Action, _: &Filter, _: u32) -> Result<Acted> {
+        Err(Error::Rejected("not built yet".into()))
+    }
+
+    async fn set(&self, target: &Target, setting: Setting) -> Result<()> {
+        target.check()?;
+        let (Target::Queue(queue), Setting::Paused(paused)) = (target, setting) else {
+            return Err(Error::Rejected("not built yet".into()));
+        };
         self.ask(&self.statements.pause, |query| query.bind(queue.to_owned()).bind(paused)).await.map(drop)
     }
 
@@ -106,6 +112,18 @@ impl Admin for PostgresStore {
 
     async fn migrate(&self) -> Result<i64> {
         self.migrated().await
+    }
+
+    async fn plan(&self) -> Result<Vec<Step>> {
+        Err(Error::Rejected("not built yet".into()))
+    }
+
+    async fn drift(&self) -> Result<Vec<Difference>> {
+        Err(Error::Rejected("not built yet".into()))
+    }
+
+    async fn grant(&self, _: &Grants) -> Result<()> {
+        Err(Error::Rejected("not built yet".into()))
     }
 
     async fn check_version(&self) -> Result<()> {

@@ -26,7 +26,7 @@ impl Claim for PostgresStore {
                     .bind(&worker.host)
                     .bind(i64::from(worker.pid))
                     .bind(&worker.pool)
-                    .bind(worker.queues.names().map(<[String]>::to_vec))
+                    .bind(worker.queues.entries().map(<[String]>::to_vec))
                     .bind(&worker.kinds)
                     .bind(i32::try_from(worker.slots).unwrap_or(i32::MAX))
             })
@@ -44,7 +44,7 @@ impl Claim for PostgresStore {
         }
     }
 
-    fn claimer(&self, boot: BootId, queues: &Binding) -> Box<dyn Claimer> {
+    fn claimer(&self, boot: BootId, queues: &Binding, _: Option<std::time::Duration>) -> Box<dyn Claimer> {
         Box::new(PostgresClaimer::new(self.clone(), boot, queues.clone()))
     }
 

@@ -60,7 +60,7 @@ impl PostgresClaimer {
         let rows = self
             .store
             .connections
-            .rows(deadline, || match self.queues.names() {
+            .rows(deadline, || match self.queues.entries() {
                 None => sqlx::query(statements.sweep_any.clone()),
                 Some(queues) => sqlx::query(statements.sweep_listed.clone()).bind(queues.to_vec()),
             })
@@ -95,7 +95,7 @@ impl PostgresClaimer {
                     .bind(lanes.iter().map(|lane| &*lane.queue).collect::<Vec<_>>())
                     .bind(lanes.iter().map(|lane| lane.priority).collect::<Vec<_>>())
                     .bind(lanes.iter().map(|lane| lane.from).collect::<Vec<_>>())
-                    .bind(self.queues.names().map(<[String]>::to_vec))
+                    .bind(self.queues.entries().map(<[String]>::to_vec))
                     .bind(want.alone);
                 match plain {
                     Some(plain) => query.bind(&plain.ids).bind(self.recalls).bind(&plain.claims).bind(&plain.ran_ms),
@@ -209,7 +209,7 @@ impl Claimer for PostgresClaimer {
         }
         let answer = self.fill(plain.as_ref(), want, deadline).await?;
         let suspects = answer.suspects && answer.gate == Gate::Open;
-        Ok(Claimed { jobs: self.complete(answer.taken, deadline).await?, gate: answer.gate, suspects })
+        Ok(Claimed { jobs: self.complete(answer.taken, deadline).await?, gate: answer.gate, suspects, asleep: false })
     }
 }
 

@@ -123,6 +123,10 @@ impl Maintain for PostgresStore {
         }
     }
 
+    async fn release(&self, _: u32) -> Result<u64> {
+        Ok(0)
+    }
+
     async fn purge(&self, limit: u32) -> Result<u64> {
         let rows = self.ask(&self.statements.purge, |query| query.bind(i64::from(limit))).await?;
         let jobs: i64 = column(&rows[0], "jobs")?;

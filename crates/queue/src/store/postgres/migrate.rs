@@ -18,13 +18,13 @@ use crate::{Error, Result};
 const PATIENCE: Duration = Duration::from_mins(10);
 
 fn migrator() -> Migrator {
-    let migrations = vec![Migration::new(
-        1,
-        "queue".into(),
-        MigrationType::Simple,
-        include_str!("migrations/0001_queue.sql").into_sql_str(),
-        false,
-    )];
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    let migrations = vec![
+        migration(1, "queue", include_str!("migrations/0001_queue.sql")),
+        migration(2, "whole queue", include_str!("migrations/0002_whole_queue.sql")),
+    ];
     let mut migrator = Migrator::with_migrations(migrations);
     // A table of ours: an application's own migrations by sqlx stand in `_sqlx_migrations`.
     migrator.dangerous_set_table_name("headcount.migration");

@@ -14,7 +14,7 @@ use super::{PostgresStore, claim::state, column};
 use crate::{
     AttemptOutcome, AttemptRecord, Binding, Delays, Depth, Error, Flow, JobId, JobRecord, Json, LaneState, QueueState,
     Result, State, WorkerRecord,
-    store::{BootId, Filter, Observe, Outstanding},
+    store::{BootId, Filter, Observe, Outstanding, Settings},
 };
 
 impl PostgresStore {
@@ -62,6 +62,14 @@ impl Observe for PostgresStore {
         rows.iter().map(job).collect()
     }
 
+    async fn count(&self, _: &Filter) -> Result<u64> {
+        Err(Error::Rejected("not built yet".into()))
+    }
+
+    async fn settings(&self) -> Result<Vec<Settings>> {
+        Err(Error::Rejected("not built yet".into()))
+    }
+
     async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>> {
         let rows = self.ask(&self.statements.attempts, |query| query.bind(id.0)).await?;
         rows.iter().map(attempt).collect()
@@ -77,6 +85,8 @@ impl Observe for PostgresStore {
                 paused: column(row, "paused")?,
                 depth: Depth::default(),
                 oldest: None,
+                priorities: Vec::new(),
+                recent: crate::Recent::default(),
                 flow: Flow::default(),
                 lanes: Vec::new(),
                 read_at: column(row, "read_at")?,
@@ -96,7 +106,7 @@ impl Observe for PostgresStore {
     }
 
     async fn outstanding(&self, queues: &Binding) -> Result<Outstanding> {
-        let names = queues.names().map(<[String]>::to_vec);
+        let names = queues.entries().map(<[String]>::to_vec);
         let rows = self.ask(&self.statements.outstanding, |query| query.bind(&names)).await?;
         let row = &rows[0];
         Ok(Outstanding {
@@ -109,7 +119,7 @@ impl Observe for PostgresStore {
     }
 
     async fn next_due(&self, queues: &Binding) -> Result<Option<Duration>> {
-        let names = queues.names().map(<[String]>::to_vec);
+        let names = queues.entries().map(<[String]>::to_vec);
         let rows = self.ask(&self.statements.next_due, |query| query.bind(&names)).await?;
         Ok(column::<Option<i64>>(&rows[0], "ms")?.map(|ms| Duration::from_millis(ms.max(0) as u64)))
     }
@@ -145,6 +155,8 @@ fn job(row: &PgRow) -> Result<JobRecord> {
         worker: column(row, "worker")?,
         payload: Json(column(row, "payload")?),
         meta: column::<Option<String>>(row, "meta")?.map(Json),
+        key: None,
+        reason: None,
         error: column(row, "error")?,
         output: column(row, "output")?,
     })
@@ -219,6 +231,7 @@ pub(super) fn depth(row: &PgRow, prefix: &str) -> Result<Depth> {
         ready: count("ready")?,
         scheduled: count("scheduled")?,
         held: count("held")?,
+        suspects: 0,
         running: count("running")?,
         completed: count("completed")?,
         failed: count("failed")?,

@@ -18,8 +18,7 @@ use super::{
 };
 use crate::{
     Error, JobId, Result, State,
-    limits::check_name,
-    store::{Admin, BootId, Cancel},
+    store::{Acted, Action, Admin, BootId, Cancel, Difference, Filter, Grants, Setting, Step, Target},
 };
 
 #[async_trait]
@@ -36,8 +35,15 @@ impl Admin for SqliteStore {
         self.write(Durability::Full, async |tx| delete(tx, id).await).await
     }
 
-    async fn pause(&self, queue: &str, paused: bool) -> Result<()> {
-        check_name("a queue", queue)?;
+    async fn act(&self, _: Action, _: &Filter, _: u32) -> Result<Acted> {
+        Err(Error::Rejected("not built yet".into()))
+    }
+
+    async fn set(&self, target: &Target, setting: Setting) -> Result<()> {
+        target.check()?;
+        let (Target::Queue(queue), Setting::Paused(paused)) = (target, setting) else {
+            return Err(Error::Rejected("not built yet".into()));
+        };
         self.write(Durability::Full, async |tx| {
             let done = sqlx::query(include_str!("pause.sql")).bind(queue).bind(paused).execute(&mut **tx).await;
             done.map_err(fault).map(drop)
@@ -101,6 +107,18 @@ impl Admin for SqliteStore {
 
     async fn migrate(&self) -> Result<i64> {
         self.within(migrate::migrate(self)).await
+    }
+
+    async fn plan(&self) -> Result<Vec<Step>> {
+        Err(Error::Rejected("not built yet".into()))
+    }
+
+    async fn drift(&self) -> Result<Vec<Difference>> {
+        Err(Error::Rejected("not built yet".into()))
+    }
+
+    async fn grant(&self, _: &Grants) -> Result<()> {
+        Err(Error::Rejected("not built yet".into()))
     }
 
     async fn check_version(&self) -> Result<()> {

@@ -34,8 +34,8 @@ impl Claim for SqliteStore {
         self.write(Durability::Process, async |tx| worker::deregister(tx, boot).await).await
     }
 
-    fn claimer(&self, boot: BootId, queues: &Binding) -> Box<dyn Claimer> {
-        let queues = queues.names().map(json);
+    fn claimer(&self, boot: BootId, queues: &Binding, _: Option<std::time::Duration>) -> Box<dyn Claimer> {
+        let queues = queues.entries().map(json);
         Box::new(SqliteClaimer { store: self.clone(), boot, queues, turn: None, idle: false })
     }
 
@@ -94,7 +94,7 @@ async fn look(tx: &mut Tx<'_>, boot: BootId, queues: Option<&str>, want: Want) -
     let standing = Standing::read(tx, boot).await?;
     let gate = Standing::gate(standing.as_ref());
     if gate != Gate::Open {
-        return Ok(Some(Claimed { jobs: Vec::new(), gate, suspects: false }));
+        return Ok(Some(Claimed { jobs: Vec::new(), gate, suspects: false, asleep: false }));
     }
     let suspects = !suspects(tx, queues).await?.is_empty();
     if standing.is_some_and(|worker| worker.has_lapsed())
@@ -103,13 +103,13 @@ async fn look(tx: &mut Tx<'_>, boot: BootId, queues: Option<&str>, want: Want) -
     {
         return Ok(None);
     }
-    Ok(Some(Claimed { jobs: Vec::new(), gate, suspects }))
+    Ok(Some(Claimed { jobs: Vec::new(), gate, suspects, asleep: false }))
 }
 
 async fn claim(tx: &mut Tx<'_>, boot: BootId, queues: Option<&str>, want: Want, turn: Option<&str>) -> Result<Claimed> {
     let standing = Standing::read(tx, boot).await?;
     let gate = Standing::gate(standing.as_ref());
-    let mut claimed = Claimed { jobs: Vec::new(), gate, suspects: false };
+    let mut claimed = Claimed { jobs: Vec::new(), gate, suspects: false, asleep: false };
     let Some(standing) = standing.filter(|_| gate == Gate::Open) else {
         return Ok(claimed);
     };

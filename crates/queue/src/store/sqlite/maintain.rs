@@ -43,6 +43,10 @@ impl Maintain for SqliteStore {
         Ok(0)
     }
 
+    async fn release(&self, _: u32) -> Result<u64> {
+        Ok(0)
+    }
+
     async fn purge(&self, limit: u32) -> Result<u64> {
         self.write(Durability::Process, async |tx| purge(tx, limit).await).await
     }

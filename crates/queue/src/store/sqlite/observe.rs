@@ -8,9 +8,9 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{SqliteStore, connection::Tx, fault::fault, json, time, worker::state};
 use crate::{
-    AttemptOutcome, AttemptRecord, Binding, Depth, Flow, JobId, JobRecord, Json, LaneState, QueueState, Result, State,
-    WorkerRecord,
-    store::{BootId, Filter, Observe, Outstanding, WorkerState},
+    AttemptOutcome, AttemptRecord, Binding, Depth, Error, Flow, JobId, JobRecord, Json, LaneState, QueueState, Result,
+    State, WorkerRecord,
+    store::{BootId, Filter, Observe, Outstanding, Settings, WorkerState},
 };
 
 #[async_trait]
@@ -29,6 +29,14 @@ impl Observe for SqliteStore {
 
     async fn jobs(&self, filter: &Filter, limit: u32) -> Result<Vec<JobRecord>> {
         self.read(async |tx| jobs(tx, filter, limit).await).await
+    }
+
+    async fn count(&self, _: &Filter) -> Result<u64> {
+        Err(Error::Rejected("not built yet".into()))
+    }
+
+    async fn settings(&self) -> Result<Vec<Settings>> {
+        Err(Error::Rejected("not built yet".into()))
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>> {
@@ -53,7 +61,7 @@ impl Observe for SqliteStore {
     }
 
     async fn outstanding(&self, queues: &Binding) -> Result<Outstanding> {
-        let queues = queues.names().map(json);
+        let queues = queues.entries().map(json);
         self.read(async |tx| {
             let row = sqlx::query(include_str!("outstanding.sql"))
                 .bind(&queues)
@@ -73,7 +81,7 @@ impl Observe for SqliteStore {
     }
 
     async fn next_due(&self, queues: &Binding) -> Result<Option<Duration>> {
-        let queues = queues.names().map(json);
+        let queues = queues.entries().map(json);
         self.read(async |tx| {
             let row = sqlx::query(include_str!("next_due.sql")).bind(&queues).fetch_one(&mut **tx).await;
             Ok(row.map_err(fault)?.get::<Option<i64>, _>(0).map(|due| until(tx.now, due)))
@@ -141,6 +149,8 @@ fn job(row: &SqliteRow) -> JobRecord {
         worker: row.get("worker"),
         payload: Json(row.get::<Option<String>, _>("payload").unwrap_or_default()),
         meta: row.get::<Option<String>, _>("meta").map(Json),
+        key: None,
+        reason: None,
         error: row.get("error"),
         output: row.get("output"),
     }
@@ -195,6 +205,8 @@ async fn queues(tx: &mut Tx<'_>) -> Result<Vec<QueueState>> {
         paused: false,
         depth: Depth::default(),
         oldest: None,
+        priorities: Vec::new(),
+        recent: crate::Recent::default(),
         flow: Flow::default(),
         lanes: Vec::new(),
         read_at,
@@ -261,6 +273,7 @@ pub(super) fn depth(row: &SqliteRow) -> Depth {
         ready: n("ready"),
         scheduled: n("scheduled"),
         held: n("held"),
+        suspects: 0,
         running: n("running"),
         completed: n("completed"),
         failed: n("failed"),
@@ -273,6 +286,7 @@ fn sum(a: Depth, b: Depth) -> Depth {
         ready: a.ready + b.ready,
         scheduled: a.scheduled + b.scheduled,
         held: a.held + b.held,
+        suspects: 0,
         running: a.running + b.running,
         completed: a.completed + b.completed,
         failed: a.failed + b.failed,

@@ -45,7 +45,7 @@ impl Hand {
             slots: 1,
         };
         store.register(&worker).await.unwrap();
-        Self { boot, claimer: store.claimer(boot, &queues), claim: 0 }
+        Self { boot, claimer: store.claimer(boot, &queues, None), claim: 0 }
     }
 
     async fn next(&mut self, settled: &[Settlement], jobs: u32) -> Vec<ClaimedJob> {

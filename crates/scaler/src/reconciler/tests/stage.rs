@@ -271,7 +271,7 @@ impl Stage {
             slots: 1,
         };
         self.store.register(&worker).await.unwrap();
-        Hand { boot, claims: 0, claimer: self.store.claimer(boot, &queues) }
+        Hand { boot, claims: 0, claimer: self.store.claimer(boot, &queues, None) }
     }
 
     /// The pool with so many workers up and as many jobs to keep them.
