@@ -215,6 +215,8 @@ mod tests {
             paused,
             depth: Depth { ready, held, scheduled: 50, running: 50, failed: 50, ..Depth::default() },
             oldest: None,
+            priorities: Vec::new(),
+            recent: headcount_queue::Recent::default(),
             flow: Flow::default(),
             lanes: Vec::new(),
             read_at: DateTime::UNIX_EPOCH,
