@@ -201,6 +201,6 @@ mod tests {
         // Its first job now is one that has just come.
         lanes.took([took("old", 0, 1)], later);
         assert_eq!(order(&lanes, later), ["top", "old"]);
-        assert_eq!(lanes.in_turn(now + FORGET * 100_000)[1].0, 1 << 20, "a rank has an end");
+        assert_eq!(lanes.in_turn(now + FORGET * 1_000_000)[1].0, 1 << 20, "a rank has an end");
     }
 }
