@@ -369,7 +369,7 @@ impl Dispatcher {
         let verbosity = self.config.verbosity;
         match state {
             WorkerState::Draining => {
-                tell!(verbosity, "draining: nothing more is claimed unless the worker is recalled")
+                tell!(verbosity, "draining: nothing more is claimed unless the worker is recalled");
             }
             WorkerState::Active => tell!(verbosity, "recalled: claiming again"),
             WorkerState::Leaving => tell!(verbosity, "leaving: the worker is about to be removed"),

@@ -16,6 +16,7 @@ use crate::{
 
 /// A worker's validated options.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Config {
     pub(crate) queues: Binding,
     pub(crate) slots: u32,

@@ -112,7 +112,7 @@ impl Worker {
         let verbosity = config.verbosity;
         let hands = Arc::new(Hands::new());
         let poke = Arc::new(Notify::new());
-        let (orders, heard) = mpsc::unbounded_channel();
+        let (orders, ordered) = mpsc::unbounded_channel();
         let heartbeat =
             Heartbeat::start(Arc::clone(&store), Arc::clone(&hands), orders, config.beat, config.vigil.window)?;
         let mut upkeep = upkeep::start(&store, config.poll, config.vigil, &poke);
@@ -124,7 +124,7 @@ impl Worker {
         }
 
         let (mut dispatcher, reports) = Dispatcher::new(config, queue, registry, hands, stopper);
-        let exit = dispatcher.run(Ears { orders: heard, poke, hears }, reports).await;
+        let exit = dispatcher.run(Ears { orders: ordered, poke, hears }, reports).await;
 
         drop(upkeep);
         // A beat after the farewell would only be told that the worker is dead.
