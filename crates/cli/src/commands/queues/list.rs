@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{commands::Session, duration::human, exit::Exit, output::Table};
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// Only this queue.
     #[arg(long, short = 'Q', value_name = "NAME")]
@@ -286,7 +287,7 @@ fn part_table(parts: &[Part]) -> Table {
         ">DONE",
         ">ERRORS",
         ">LATE",
-        ">MEAN RUN",
+        ">RUN",
         ">P50",
         ">P95",
         ">P99",
@@ -405,6 +406,6 @@ mod tests {
         assert_eq!(ready(true, false), [r#"None Some("fetch") 4 None"#, r#"None Some("send") 5 None"#]);
         assert_eq!(ready(true, true).len(), 3);
         let shown = part_table(&parts(&state(), true, false)).to_string();
-        assert!(shown.lines().nth(1).unwrap().contains("25%    1s"), "{shown}");
+        assert!(shown.lines().nth(1).unwrap().contains("25%   1s"), "{shown}");
     }
 }

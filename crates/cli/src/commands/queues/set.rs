@@ -155,7 +155,7 @@ pub(super) async fn list(session: &mut Session) -> Result<Exit> {
 }
 
 fn table(all: &[Settings]) -> Table {
-    let mut table = Table::new(["FOR", "NAME", "STATE", "KEEP COMPLETED", "KEEP FAILED", "LATE AFTER"]);
+    let mut table = Table::new(["FOR", "NAME", "STATE", "COMPLETED", "FAILED", "LATE"]);
     for settings in all {
         let (what, name) = match &settings.target {
             Target::Queue(name) => ("queue", name),
