@@ -26,7 +26,7 @@ use chrono::{DateTime, Utc};
 use super::{
     Acted, Action, Admin, Beat, BeatAnswer, BootId, Cancel, Claim, Claimer, Difference, Drift, Enqueue, Enqueued,
     Filter, Grants, Maintain, NewWorker, Observe, Outstanding, Promoted, Rescued, Setting, Settings, Step, Store,
-    Target, Transaction, WorkerState,
+    Target, Transaction, Wakes, WorkerState,
 };
 use crate::{AttemptRecord, Binding, JobId, JobRecord, NewJob, QueueState, Result, WorkerRecord};
 
@@ -104,6 +104,10 @@ impl Enqueue for Faulty {
     async fn enqueue_in(&self, tx: Transaction<'_>, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         self.rules.through(Call::Enqueue.into(), self.store.enqueue_in(tx, jobs)).await
     }
+
+    async fn flush(&self) -> Result<()> {
+        self.rules.through(Call::Wake.into(), self.store.flush()).await
+    }
 }
 
 #[async_trait]
@@ -118,6 +122,14 @@ impl Claim for Faulty {
 
     fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<std::time::Duration>) -> Box<dyn Claimer> {
         self.claim.claimer(boot, queues, aging)
+    }
+
+    async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {
+        self.claim.listen(queues).await
+    }
+
+    async fn sleep(&self, queues: &Binding, asleep: bool) -> Result<()> {
+        self.claim.sleep(queues, asleep).await
     }
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {

@@ -11,6 +11,8 @@ mod connection;
 mod statements;
 mod migrate;
 mod enqueue;
+mod notice;
+mod listen;
 mod lanes;
 mod claim;
 mod claimer;
@@ -26,7 +28,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use self::{address::Address, connection::Connections, maintain::Paces, statements::Statements};
+use self::{address::Address, connection::Connections, maintain::Paces, notice::Notices, statements::Statements};
 use super::Options;
 use crate::{Error, Result, limits::MAX_DELAY};
 
@@ -40,6 +42,7 @@ pub struct PostgresStore {
     connections: Arc<Connections>,
     statements: Arc<Statements>,
     paces: Arc<Paces>,
+    notices: Arc<Notices>,
 }
 
 impl PostgresStore {
@@ -63,11 +66,10 @@ impl PostgresStore {
         let connect = PgConnectOptions::from_str(&address.url)
             // Without the URL, for it may hold a password.
             .map_err(|error| Error::Rejected(format!("the URL of the Postgres store cannot be read: {error}")))?;
-        Ok(Self {
-            connections: Arc::new(Connections::new(connect, options, address.pooler)),
-            statements: Arc::new(Statements::new()),
-            paces: Arc::default(),
-        })
+        let connections = Arc::new(Connections::new(connect, options, address.pooler));
+        let statements = Arc::new(Statements::new());
+        let notices = Notices::new(Arc::clone(&connections), statements.notify.clone());
+        Ok(Self { connections, statements, paces: Arc::default(), notices: Arc::new(notices) })
     }
 
     /// How many statements were repeated because they collided with others (deadlock, serialization failure): 0 unless

@@ -34,10 +34,12 @@ pub enum Call {
     Rescue,
     /// Something is changed by hand: jobs, pauses, drains, the tables.
     Admin,
+    /// Workers say that they sleep, or begin to listen, or what is to be told to sleepers is sent.
+    Wake,
 }
 
 impl Call {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Enqueue,
         Self::Register,
         Self::Claim,
@@ -48,6 +50,7 @@ impl Call {
         Self::Maintain,
         Self::Rescue,
         Self::Admin,
+        Self::Wake,
     ];
 }
 

@@ -52,7 +52,8 @@ impl Admin for PostgresStore {
 
     async fn retry(&self, id: JobId) -> Result<()> {
         for _ in 0..TRIES {
-            if !self.ask(&self.statements.retry, |query| query.bind(id.0)).await?.is_empty() {
+            if let Some(row) = self.ask(&self.statements.retry, |query| query.bind(id.0)).await?.first() {
+                self.notices.tell([column(row, "queue")?]);
                 return Ok(());
             }
             self.still(id, RETRY).await?;
@@ -79,7 +80,11 @@ impl Admin for PostgresStore {
         let (Target::Queue(queue), Setting::Paused(paused)) = (target, setting) else {
             return Err(Error::Rejected("not built yet".into()));
         };
-        self.ask(&self.statements.pause, |query| query.bind(queue.to_owned()).bind(paused)).await.map(drop)
+        self.ask(&self.statements.pause, |query| query.bind(queue.to_owned()).bind(paused)).await?;
+        if !paused {
+            self.notices.tell([queue.as_str()]);
+        }
+        Ok(())
     }
 
     async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>> {

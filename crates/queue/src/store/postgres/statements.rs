@@ -45,6 +45,7 @@ statements! {
     take_duty promote fold heads purge forget_states forget_heads audit
     mark_dead bury orphans forget_dead
     cancel retry delete pause drain recall leave stay
+    sleep notify listen
     version migration_lock
 }
 
