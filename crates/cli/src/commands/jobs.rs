@@ -58,7 +58,13 @@ struct Which {
 
 impl Which {
     fn filter(&self, after: Option<JobId>) -> Filter {
-        Filter { queue: self.queue.clone(), kind: self.kind.clone(), states: self.state.clone(), after }
+        Filter {
+            queue: self.queue.clone(),
+            kind: self.kind.clone(),
+            states: self.state.clone(),
+            after,
+            ..Filter::default()
+        }
     }
 
     const fn is_everything(&self) -> bool {

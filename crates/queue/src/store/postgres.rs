@@ -17,8 +17,12 @@ mod lanes;
 mod claim;
 mod claimer;
 mod settle;
+mod settings;
+mod found;
+mod counters;
 mod observe;
 mod maintain;
+mod act;
 mod admin;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
@@ -28,9 +32,15 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use self::{address::Address, connection::Connections, maintain::Paces, notice::Notices, statements::Statements};
+use self::{
+    address::Address, connection::Connections, maintain::Paces, notice::Notices, settings::Cached,
+    statements::Statements,
+};
 use super::Options;
-use crate::{Error, Result, limits::MAX_DELAY};
+use crate::{
+    Binding, Error, Result,
+    limits::{MAX_DELAY, MAX_NAME},
+};
 
 /// The version of the tables that this program needs. A newer one is fine: every release works with the tables of the
 /// next.
@@ -43,6 +53,7 @@ pub struct PostgresStore {
     statements: Arc<Statements>,
     paces: Arc<Paces>,
     notices: Arc<Notices>,
+    retentions: Arc<Cached>,
 }
 
 impl PostgresStore {
@@ -68,8 +79,8 @@ impl PostgresStore {
             .map_err(|error| Error::Rejected(format!("the URL of the Postgres store cannot be read: {error}")))?;
         let connections = Arc::new(Connections::new(connect, options, address.pooler));
         let statements = Arc::new(Statements::new());
-        let notices = Notices::new(Arc::clone(&connections), statements.notify.clone());
-        Ok(Self { connections, statements, paces: Arc::default(), notices: Arc::new(notices) })
+        let notices = Arc::new(Notices::new(Arc::clone(&connections), statements.notify.clone()));
+        Ok(Self { connections, statements, paces: Arc::default(), retentions: Arc::default(), notices })
     }
 
     /// How many statements were repeated because they collided with others (deadlock, serialization failure): 0 unless
@@ -95,6 +106,19 @@ fn millis(length: Duration) -> i64 {
     length.min(MAX_DELAY).as_micros().div_ceil(1000) as i64
 }
 
+/// The edges of a binding's ranges of names: in, out, in, out, ascending. A name is inside when an odd number of them
+/// lie at or before it, which `width_bucket` finds by binary search.
+fn edges(queues: &Binding) -> Vec<String> {
+    let ranges = queues.ranges().into_iter();
+    ranges.flat_map(|range| [range.start, range.end.unwrap_or_else(above_all)]).collect()
+}
+
+/// Longer and higher than any name. An end that is there is a bound for the index; one that may be missing is a test of
+/// every row.
+fn above_all() -> String {
+    char::MAX.to_string().repeat(MAX_NAME / char::MAX.len_utf8() + 1)
+}
+
 /// Text that Postgres can keep: it has no U+0000.
 fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
@@ -111,6 +135,20 @@ mod tests {
         assert_eq!(millis(Duration::from_micros(1_500)), 2);
         assert_eq!(millis(Duration::from_nanos(1)), 0, "below what the database keeps");
         assert_eq!(millis(Duration::MAX), MAX_DELAY.as_millis() as i64);
+    }
+
+    #[test]
+    fn the_edges_of_a_binding_say_what_it_includes() {
+        for queues in ["", "a", "a, b", "mail.*, mail.urgent", "r*, run:x", "\u{10ffff}*"] {
+            let binding: Binding = queues.parse().unwrap();
+            let edges = edges(&binding);
+            assert!(edges.is_sorted() && edges.len().is_multiple_of(2), "{edges:?}");
+            let highest = char::MAX.to_string().repeat(32);
+            for name in ["a", "ab", "b", "mail.", "mail.urgent", "run:x", "run;", &highest] {
+                let inside = edges.iter().filter(|edge| &***edge <= name).count() % 2 == 1;
+                assert_eq!(inside, binding.includes(name), "{queues:?} {name:?}");
+            }
+        }
     }
 
     #[test]

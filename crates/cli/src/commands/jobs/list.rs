@@ -123,6 +123,8 @@ pub(super) mod tests {
             worker: None,
             payload: Json("{}".into()),
             meta: None,
+            key: None,
+            reason: None,
             error: Some("no route\nto host".into()),
             output: None,
         }

@@ -431,7 +431,10 @@ pub(super) fn recount<'j>(jobs: impl IntoIterator<Item = &'j JobRecord>) -> Dept
     let mut depth = Depth::default();
     for job in jobs {
         *match job.state {
-            State::Queued if job.deaths + 1 >= crate::limits::MAX_DEATHS => &mut depth.held,
+            State::Queued if job.deaths + 1 >= crate::limits::MAX_DEATHS => {
+                depth.suspects += 1;
+                &mut depth.held
+            }
             State::Queued => &mut depth.ready,
             State::Scheduled => &mut depth.scheduled,
             State::Running => &mut depth.running,

@@ -71,20 +71,12 @@ impl Admin for PostgresStore {
         Err(Error::Busy(id))
     }
 
-    async fn act(&self, _: Action, _: &Filter, _: u32) -> Result<Acted> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn act(&self, action: Action, filter: &Filter, limit: u32) -> Result<Acted> {
+        self.acted(action, filter, limit).await
     }
 
     async fn set(&self, target: &Target, setting: Setting) -> Result<()> {
-        target.check()?;
-        let (Target::Queue(queue), Setting::Paused(paused)) = (target, setting) else {
-            return Err(Error::Rejected("not built yet".into()));
-        };
-        self.ask(&self.statements.pause, |query| query.bind(queue.to_owned()).bind(paused)).await?;
-        if !paused {
-            self.notices.tell([queue.as_str()]);
-        }
-        Ok(())
+        self.set_one(target, setting).await
     }
 
     async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>> {

@@ -13,7 +13,8 @@ WITH clock AS MATERIALIZED (
 ), from_held AS (
     DELETE FROM headcount.held WHERE id = $1
     RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
-              timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra
+              timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra,
+              NULL::text AS note, CASE WHEN reason = 'suspect' THEN 'suspect' ELSE 'held' END AS place
 ), from_later AS (
     DELETE FROM headcount.later WHERE id = $1
     RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
@@ -22,7 +23,7 @@ WITH clock AS MATERIALIZED (
 ), taken AS (
     SELECT *, NULL::text AS note, 'ready' AS place FROM from_ready
     UNION ALL
-    SELECT *, NULL::text, 'held' FROM from_held
+    SELECT * FROM from_held
     UNION ALL
     SELECT *, 'later' FROM from_later
 ), finished AS (
@@ -40,8 +41,9 @@ WITH clock AS MATERIALIZED (
         SELECT a.started_at, a.worker, a.error FROM headcount.attempt a WHERE a.job_id = t.id ORDER BY a.id DESC LIMIT 1
     ) a ON true
 ), counted AS (
-    INSERT INTO headcount.tally (queue, priority, kind, ready, held, scheduled, cancelled)
-    SELECT queue, priority, kind, CASE WHEN place = 'ready' THEN -1 END, CASE WHEN place = 'held' THEN -1 END,
+    INSERT INTO headcount.tally (queue, priority, kind, ready, held, suspects, scheduled, cancelled)
+    SELECT queue, priority, kind, CASE WHEN place = 'ready' THEN -1 END,
+           CASE WHEN place IN ('held', 'suspect') THEN -1 END, CASE WHEN place = 'suspect' THEN -1 END,
            CASE WHEN place = 'later' THEN -1 END, 1
     FROM taken
 )

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -44,8 +45,8 @@ impl Claim for PostgresStore {
         }
     }
 
-    fn claimer(&self, boot: BootId, queues: &Binding, _: Option<std::time::Duration>) -> Box<dyn Claimer> {
-        Box::new(PostgresClaimer::new(self.clone(), boot, queues.clone()))
+    fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Box<dyn Claimer> {
+        Box::new(PostgresClaimer::new(self.clone(), boot, queues, aging))
     }
 
     async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {

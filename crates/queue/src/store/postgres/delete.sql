@@ -3,7 +3,8 @@
 WITH from_ready AS (
     DELETE FROM headcount.ready WHERE id = $1 RETURNING id, queue, priority, kind
 ), from_held AS (
-    DELETE FROM headcount.held WHERE id = $1 RETURNING id, queue, priority, kind
+    DELETE FROM headcount.held WHERE id = $1
+    RETURNING id, queue, priority, kind, CASE WHEN reason = 'suspect' THEN 'suspect' ELSE 'held' END AS place
 ), from_later AS (
     DELETE FROM headcount.later WHERE id = $1 RETURNING id, queue, priority, kind
 ), from_finished AS (
@@ -11,7 +12,7 @@ WITH from_ready AS (
 ), taken AS (
     SELECT *, 'ready' AS place FROM from_ready
     UNION ALL
-    SELECT *, 'held' FROM from_held
+    SELECT * FROM from_held
     UNION ALL
     SELECT *, 'later' FROM from_later
     UNION ALL
@@ -21,8 +22,9 @@ WITH from_ready AS (
 ), attempts AS (
     DELETE FROM headcount.attempt WHERE job_id = ANY (ARRAY(SELECT id FROM taken))
 ), counted AS (
-    INSERT INTO headcount.tally (queue, priority, kind, ready, held, scheduled, completed, failed, cancelled)
-    SELECT queue, priority, kind, CASE WHEN place = 'ready' THEN -1 END, CASE WHEN place = 'held' THEN -1 END,
+    INSERT INTO headcount.tally (queue, priority, kind, ready, held, suspects, scheduled, completed, failed, cancelled)
+    SELECT queue, priority, kind, CASE WHEN place = 'ready' THEN -1 END,
+           CASE WHEN place IN ('held', 'suspect') THEN -1 END, CASE WHEN place = 'suspect' THEN -1 END,
            CASE WHEN place = 'later' THEN -1 END, CASE WHEN place = 'completed' THEN -1 END,
            CASE WHEN place = 'failed' THEN -1 END, CASE WHEN place = 'cancelled' THEN -1 END
     FROM taken

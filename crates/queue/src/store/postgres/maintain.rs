@@ -13,8 +13,8 @@ use tokio::time::Instant as Deadline;
 use super::{
     PostgresStore, column,
     connection::{Fault, Line},
+    counters::depth,
     millis,
-    observe::depth,
     settle::Ending,
 };
 use crate::{
@@ -125,8 +125,9 @@ impl Maintain for PostgresStore {
         }
     }
 
-    async fn release(&self, _: u32) -> Result<u64> {
-        Ok(0)
+    async fn release(&self, limit: u32) -> Result<u64> {
+        self.hold_paused(limit).await?;
+        self.release_paused(limit).await
     }
 
     async fn purge(&self, limit: u32) -> Result<u64> {
@@ -134,6 +135,7 @@ impl Maintain for PostgresStore {
         let jobs: i64 = column(&rows[0], "jobs")?;
         self.ask(&self.statements.forget_states, |query| query).await?;
         self.ask(&self.statements.forget_heads, |query| query).await?;
+        self.ask(&self.statements.forget_history, |query| query).await?;
         self.ask(&self.statements.forget_dead, |query| query).await?;
         Ok(jobs as u64)
     }

@@ -150,12 +150,13 @@ WITH clock AS MATERIALIZED (
     ))
 ), counted AS (
     INSERT INTO headcount.tally (
-        queue, priority, kind, running, ready, scheduled, held, completed, failed, cancelled, returned, done, errored,
-        run_ms
+        queue, priority, kind, running, ready, scheduled, held, suspects, completed, failed, cancelled, returned, done,
+        errored, run_ms
     )
     SELECT queue, priority, kind, -count(*),
            nullif(count(*) FILTER (WHERE fate = 'ready'), 0),
            nullif(count(*) FILTER (WHERE fate = 'later'), 0),
+           nullif(count(*) FILTER (WHERE fate = 'held'), 0),
            nullif(count(*) FILTER (WHERE fate = 'held'), 0),
            nullif(count(*) FILTER (WHERE fate = 'completed'), 0),
            nullif(count(*) FILTER (WHERE fate = 'failed'), 0),
