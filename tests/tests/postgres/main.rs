@@ -10,4 +10,5 @@ mod bulk;
 mod moves;
 mod plans;
 mod crash;
+mod waking;
 mod migrations;

@@ -11,6 +11,8 @@ mod connection;
 mod statements;
 mod migrate;
 mod enqueue;
+mod notice;
+mod listen;
 mod lanes;
 mod claim;
 mod claimer;
@@ -30,7 +32,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use self::{address::Address, connection::Connections, maintain::Paces, settings::Cached, statements::Statements};
+use self::{
+    address::Address, connection::Connections, maintain::Paces, notice::Notices, settings::Cached,
+    statements::Statements,
+};
 use super::Options;
 use crate::{
     Binding, Error, Result,
@@ -47,6 +52,7 @@ pub struct PostgresStore {
     connections: Arc<Connections>,
     statements: Arc<Statements>,
     paces: Arc<Paces>,
+    notices: Arc<Notices>,
     retentions: Arc<Cached>,
 }
 
@@ -71,12 +77,10 @@ impl PostgresStore {
         let connect = PgConnectOptions::from_str(&address.url)
             // Without the URL, for it may hold a password.
             .map_err(|error| Error::Rejected(format!("the URL of the Postgres store cannot be read: {error}")))?;
-        Ok(Self {
-            connections: Arc::new(Connections::new(connect, options, address.pooler)),
-            statements: Arc::new(Statements::new()),
-            paces: Arc::default(),
-            retentions: Arc::default(),
-        })
+        let connections = Arc::new(Connections::new(connect, options, address.pooler));
+        let statements = Arc::new(Statements::new());
+        let notices = Arc::new(Notices::new(Arc::clone(&connections), statements.notify.clone()));
+        Ok(Self { connections, statements, paces: Arc::default(), retentions: Arc::default(), notices })
     }
 
     /// How many statements were repeated because they collided with others (deadlock, serialization failure): 0 unless

@@ -36,6 +36,8 @@ pub enum Call {
     Rescue,
     /// Something is changed by hand: jobs, pauses, drains, the tables.
     Admin,
+    /// Workers say that they sleep, or begin to listen, or what is to be told to sleepers is sent.
+    Wake,
 }
 
 impl Call {
@@ -51,6 +53,7 @@ impl Call {
         Self::Maintain,
         Self::Rescue,
         Self::Admin,
+        Self::Wake,
     ];
 }
 

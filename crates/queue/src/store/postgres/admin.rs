@@ -52,7 +52,8 @@ impl Admin for PostgresStore {
 
     async fn retry(&self, id: JobId) -> Result<()> {
         for _ in 0..TRIES {
-            if !self.ask(&self.statements.retry, |query| query.bind(id.0)).await?.is_empty() {
+            if let Some(row) = self.ask(&self.statements.retry, |query| query.bind(id.0)).await?.first() {
+                self.notices.tell([column(row, "queue")?]);
                 return Ok(());
             }
             self.still(id, RETRY).await?;

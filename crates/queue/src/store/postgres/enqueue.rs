@@ -35,7 +35,13 @@ impl Enqueue for PostgresStore {
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         let Some(bulk) = Bulk::of(jobs)? else { return Ok(Vec::new()) };
         let rows = self.connections.rows(self.connections.deadline(), || bulk.query(self)).await?;
+        // Also those that are due later only: it costs nothing to look once too often.
+        self.notices.tell(bulk.lanes.keys().map(|lane| lane.0));
         enqueued(&rows)
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.notices.flush().await
     }
 
     async fn enqueue_in(&self, tx: Transaction<'_>, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {

@@ -1,7 +1,7 @@
 //! Keeping the store in order: promotion, the counters, retention, and the jobs of the dead.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -99,6 +99,8 @@ impl Maintain for PostgresStore {
         let jobs: i64 = column(&rows[0], "jobs")?;
         let last: Option<DateTime<Utc>> = column(&rows[0], "last")?;
         lock(&self.paces.promote).passed(from, last, began, Instant::now());
+        let queues: Vec<String> = column(&rows[0], "queues")?;
+        self.notices.tell(queues.iter().map(String::as_str));
         // Private queues too: whoever asks does so to know when to come again.
         let rows = self.ask(&self.statements.next_due_of_all, |query| query).await?;
         let next_due = column::<Option<i64>>(&rows[0], "ms")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
@@ -174,10 +176,12 @@ impl Maintain for PostgresStore {
                 orphans.entry(BootId(column(row, "boot")?)).or_default().insert(JobId(column(row, "id")?), ending);
             }
             let before = rescued.len();
+            let queues = rows.iter().map(|row| column(row, "queue")).collect::<Result<BTreeSet<&str>>>()?;
             for (boot, endings) in orphans {
                 let ended = self.end(boot, &endings, self.connections.deadline()).await?;
                 rescued.extend(ended.into_iter().map(|(id, fate)| Rescued { id, boot, rescue: fate.rescue() }));
             }
+            self.notices.tell(queues);
             // A pass that moved nothing met another rescuer, or a settlement that came before it.
             if (rows.len() as i64) < ORPHANS || rescued.len() == before {
                 break;

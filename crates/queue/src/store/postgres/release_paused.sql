@@ -1,5 +1,5 @@
 -- Moves jobs whose kind is paused no longer back into their places.
--- $1 the most. Rows: one: how many. Locks: what is moved, SKIP LOCKED; last of all queue, by name.
+-- $1 the most. Rows: one: how many, and their queues. Locks: what is moved, SKIP LOCKED; last of all queue, by name.
 -- Index: held_paused, skipping from kind to kind: jobs of kinds that are still paused are not walked over.
 WITH RECURSIVE held_kind AS (
     (SELECT h.kind FROM headcount.held h WHERE h.reason = 'paused' ORDER BY h.kind, h.id LIMIT 1)
@@ -43,4 +43,4 @@ WITH RECURSIVE held_kind AS (
     SELECT DISTINCT queue, 1 FROM taken ORDER BY queue
     ON CONFLICT (queue) DO UPDATE SET recalls = q.recalls + 1
 )
-SELECT count(*) AS jobs FROM taken
+SELECT count(*) AS jobs, coalesce(array_agg(DISTINCT queue), '{}') AS queues FROM taken

@@ -1,6 +1,6 @@
 -- Queues a failed or cancelled job again, at the end of its lane, with all its attempts. What was tried stays on
 -- record.
--- $1 id. Rows: id, if it was. Locks: the job's row. Index: finished's primary key.
+-- $1 id. Rows: id and queue, if it was. Locks: the job's row. Index: finished's primary key.
 WITH taken AS (
     DELETE FROM headcount.finished WHERE id = $1 AND state IN ('failed', 'cancelled')
     RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
@@ -22,4 +22,4 @@ WITH taken AS (
            CASE WHEN state = 'cancelled' THEN -1 END
     FROM taken
 )
-SELECT id FROM taken
+SELECT id, queue FROM taken

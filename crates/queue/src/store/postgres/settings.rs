@@ -91,12 +91,20 @@ impl PostgresStore {
             Target::Queue(queue) => {
                 let statement = &self.statements.set_queue;
                 self.ask(statement, |query| row.bind(query.bind(queue.clone())).bind(row.start_within)).await?;
+                if setting == Setting::Paused(false) {
+                    self.notices.tell([queue.as_str()]);
+                }
             }
             Target::Kind(kind) => {
                 self.ask(&self.statements.set_kind, |query| row.bind(query.bind(kind.clone()))).await?;
                 if setting == Setting::Paused(false) {
                     // What a hold under way brings meanwhile, maintenance finds.
                     while self.release_paused(PAGE).await? >= u64::from(PAGE) {}
+                    // Those that nobody had come to hold lie in `ready` all the time.
+                    let rows = self.ask(&self.statements.kind_queues, |query| query.bind(kind.clone())).await?;
+                    for row in &rows {
+                        self.notices.tell([column(row, "queue")?]);
+                    }
                 }
             }
         }
@@ -113,6 +121,8 @@ impl PostgresStore {
     /// Brings held jobs back whose kind is paused no longer. Returns how many.
     pub(super) async fn release_paused(&self, limit: u32) -> Result<u64> {
         let rows = self.ask(&self.statements.release_paused, |query| query.bind(i64::from(limit))).await?;
+        let queues: Vec<String> = column(&rows[0], "queues")?;
+        self.notices.tell(queues.iter().map(String::as_str));
         Ok(column::<i64>(&rows[0], "jobs")? as u64)
     }
 }

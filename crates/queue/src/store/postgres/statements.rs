@@ -60,6 +60,7 @@ statements! {
     take_duty promote fold heads purge forget_states forget_heads forget_history audit hold_paused release_paused
     mark_dead bury orphans forget_dead
     cancel retry delete set_queue set_kind drain recall leave stay
+    sleep notify listen kind_queues
     version migration_lock
 }
 
