@@ -3,6 +3,10 @@
 mod ground;
 mod claims;
 mod cursors;
+mod ranges;
+mod settings;
+mod recent;
+mod bulk;
 mod moves;
 mod plans;
 mod crash;

@@ -5,6 +5,8 @@
 //! locks. Nearly every call is one statement, so that it is one round trip and needs no transaction of its own; each is
 //! correct inside one, too.
 
+mod address;
+mod pooler;
 mod connection;
 mod statements;
 mod migrate;
@@ -28,7 +30,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use self::{connection::Connections, maintain::Paces, settings::Cached, statements::Statements};
+use self::{address::Address, connection::Connections, maintain::Paces, settings::Cached, statements::Statements};
 use super::Options;
 use crate::{
     Binding, Error, Result,
@@ -51,14 +53,26 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// The store in the database at this URL. Connects at the first call that needs it.
     ///
+    /// Behind a pooler that lends a connection for one transaction at a time (PgBouncer with `pool_mode = transaction`),
+    /// say so in the URL with `pooler=transaction`. Where the URL does not say, the first connection shows it in most
+    /// cases; `pooler=none` spares the question.
+    ///
     /// # Errors
     /// [`Error::Rejected`] when the URL cannot be read.
     pub fn open(url: &str, options: &Options) -> Result<Self> {
-        let connect = PgConnectOptions::from_str(url)
+        let address = Address::parse(url)?;
+        if address.schema != address::SCHEMA {
+            return Err(Error::Rejected(format!(
+                "the store's URL says schema={}, and this program keeps its tables in {} only",
+                address.schema,
+                address::SCHEMA
+            )));
+        }
+        let connect = PgConnectOptions::from_str(&address.url)
             // Without the URL, for it may hold a password.
             .map_err(|error| Error::Rejected(format!("the URL of the Postgres store cannot be read: {error}")))?;
         Ok(Self {
-            connections: Arc::new(Connections::new(connect, options)),
+            connections: Arc::new(Connections::new(connect, options, address.pooler)),
             statements: Arc::new(Statements::new()),
             paces: Arc::default(),
             retentions: Arc::default(),

@@ -14,7 +14,7 @@ use sqlx::{
 };
 use tokio::time::timeout_at;
 
-use super::{PostgresStore, column, connection::Fault, millis};
+use super::{PostgresStore, address::Pooler, column, connection::Fault, millis};
 use crate::{
     Backoff, Error, JobId, NewJob, Result, Retention, When,
     limits::INLINE_BYTES,
@@ -47,8 +47,12 @@ impl Enqueue for PostgresStore {
             ));
         };
         let Some(bulk) = Bulk::of(jobs)? else { return Ok(Vec::new()) };
+        // The application's connection may lead through the same pooler, and a name left behind there is in the way of
+        // whoever is given it next. As long as the store has made no connection of its own, nobody knows.
+        let stays = self.connections.way().pooler() == Some(Pooler::None);
+        let query = bulk.query(self).persistent(stays);
         // Not repeated after a collision: the application's transaction is aborted then, and it has to begin anew.
-        match timeout_at(self.connections.deadline(), connection.fetch_all(bulk.query(self))).await {
+        match timeout_at(self.connections.deadline(), connection.fetch_all(query)).await {
             Ok(Ok(rows)) => enqueued(&rows),
             Ok(Err(error)) => Err(match self.connections.fault(error) {
                 Fault::Conflict(error) => Error::Unavailable(error.into()),

@@ -40,8 +40,9 @@ impl PostgresStore {
     /// Brings the tables to this program's version, or finds them there. Returns the version reached.
     pub(super) async fn migrated(&self) -> Result<i64> {
         let end = Instant::now() + PATIENCE;
-        let mut connection = self.connections.connect(self.connections.deadline()).await?;
         loop {
+            // Each try has its own: what a failed one has prepared is unknown to the next server behind a pooler.
+            let mut connection = self.connections.connect(self.connections.deadline()).await?;
             let done = timeout_at(end, self.migrate_once(&mut connection)).await;
             match done.unwrap_or(Err(Fault::Other(Error::TimedOut(PATIENCE)))) {
                 // Somebody holds a table for longer than a queue behind us should wait: let them pass, and try again.
@@ -66,6 +67,8 @@ impl PostgresStore {
             other => Fault::Other(Error::Rejected(format!("the store cannot be migrated: {other}"))),
         })?;
         let row = tx.fetch_one(sqlx::query(self.statements.version.clone())).await.map_err(fault)?;
+        // The migrator names its statements, and behind a pooler names stay on the server for whoever comes next.
+        tx.clear_cached_statements().await.map_err(fault)?;
         tx.commit().await.map_err(|error| self.patient(error))?;
         row.try_get("version").map_err(fault)
     }
