@@ -26,12 +26,12 @@ pub(crate) struct Args {
     #[arg(value_name = "ID", value_parser = super::job_id)]
     #[arg(conflicts_with_all = ["id", "queue", "kind", "state", "key", "error", "older_than", "payload", "yes"])]
     ids: Vec<JobId>,
-    #[command(flatten)]
-    which: Which,
     /// Do not ask, where options say which jobs. It is asked with their number; jobs of which the same holds by the time
     /// of the answer are included.
     #[arg(long, short = 'y')]
     yes: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
 const fn name(action: Action) -> &'static str {
