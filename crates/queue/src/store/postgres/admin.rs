@@ -52,8 +52,12 @@ impl Admin for PostgresStore {
 
     async fn retry(&self, id: JobId) -> Result<()> {
         for _ in 0..TRIES {
-            if !self.ask(&self.statements.retry, |query| query.bind(id.0)).await?.is_empty() {
+            let rows = self.ask(&self.statements.retry, |query| query.bind(id.0)).await?;
+            if column(&rows[0], "done")? {
                 return Ok(());
+            }
+            if let Some(holder) = column::<Option<i64>>(&rows[0], "holder")? {
+                return Err(Error::KeyTaken { id, holder: JobId(holder) });
             }
             self.still(id, RETRY).await?;
         }

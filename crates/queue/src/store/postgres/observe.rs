@@ -155,8 +155,8 @@ fn job(row: &PgRow) -> Result<JobRecord> {
         worker: column(row, "worker")?,
         payload: Json(column(row, "payload")?),
         meta: column::<Option<String>>(row, "meta")?.map(Json),
-        key: None,
-        reason: None,
+        key: column(row, "key")?,
+        reason: column(row, "reason")?,
         error: column(row, "error")?,
         output: column(row, "output")?,
     })

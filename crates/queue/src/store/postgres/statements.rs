@@ -38,11 +38,11 @@ macro_rules! statements {
 }
 
 statements! {
-    enqueue_now enqueue
+    enqueue_now enqueue enqueue_keyed wake
     sweep_any sweep_listed bodies settle
     register beat unanswered lock_worker owns deregister
     now job jobs state attempts queues workers outstanding next_due next_due_of_all
-    take_duty promote fold heads purge forget_states forget_heads audit
+    take_duty promote fold release_again release_keys heads purge forget_states forget_heads audit
     mark_dead bury orphans forget_dead
     cancel retry delete pause drain recall leave stay
     version migration_lock
@@ -80,6 +80,8 @@ mod tests {
             "queue_state",
             "lane_head",
             "jobs",
+            "coalesce",
+            "kind",
         ];
         for (name, sql) in Statements::new().all() {
             // A statement's own names hide a table's: those of its WITH.
