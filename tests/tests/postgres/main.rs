@@ -12,3 +12,5 @@ mod plans;
 mod crash;
 mod waking;
 mod migrations;
+mod coalesce;
+mod sql;

@@ -44,7 +44,7 @@ use crate::{
 
 /// The version of the tables that this program needs. A newer one is fine: every release works with the tables of the
 /// next.
-const NEEDED: i64 = 2;
+const NEEDED: i64 = 4;
 
 /// A Postgres database as a store.
 #[derive(Debug, Clone)]

@@ -36,8 +36,6 @@ pub enum Call {
     Rescue,
     /// Something is changed by hand: jobs, pauses, drains, the tables.
     Admin,
-    /// Workers say that they sleep, or begin to listen, or what is to be told to sleepers is sent.
-    Wake,
 }
 
 impl Call {
@@ -53,7 +51,6 @@ impl Call {
         Self::Maintain,
         Self::Rescue,
         Self::Admin,
-        Self::Wake,
     ];
 }
 

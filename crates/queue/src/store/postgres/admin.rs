@@ -52,9 +52,13 @@ impl Admin for PostgresStore {
 
     async fn retry(&self, id: JobId) -> Result<()> {
         for _ in 0..TRIES {
-            if let Some(row) = self.ask(&self.statements.retry, |query| query.bind(id.0)).await?.first() {
-                self.notices.tell([column(row, "queue")?]);
+            let rows = self.ask(&self.statements.retry, |query| query.bind(id.0)).await?;
+            if column(&rows[0], "done")? {
+                self.notices.tell(column::<Option<&str>>(&rows[0], "queue")?);
                 return Ok(());
+            }
+            if let Some(holder) = column::<Option<i64>>(&rows[0], "holder")? {
+                return Err(Error::KeyTaken { id, holder: JobId(holder) });
             }
             self.still(id, RETRY).await?;
         }

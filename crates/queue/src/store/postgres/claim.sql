@@ -80,6 +80,12 @@ gate AS MATERIALIZED (
     CROSS JOIN (SELECT * FROM taken UNION ALL SELECT * FROM suspect) t
     RETURNING id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
               max_run_ms, options, enqueued_at, run_at, ready_at, started_at, meta
+), pending AS MATERIALIZED (
+    -- A key of scope pending goes with the first claim.
+    SELECT headcount.let_go(array_agg(t.id), array_agg(t.queue), array_agg(t.extra ->> 'key'))
+    FROM taken t
+    WHERE t.extra IS NOT NULL AND t.attempt = 0 AND t.extra ->> 'scope' = 'pending'
+    HAVING count(*) > 0
 ), counted AS (
     INSERT INTO headcount.tally (queue, priority, kind, ready, held, suspects, running, started, late, delay_bucket)
     SELECT s.queue, s.priority, s.kind,
@@ -128,3 +134,4 @@ FROM (
          LEFT JOIN headcount.queue q ON q.queue = e.entry) IS TRUE AS asleep
 ) a
 LEFT JOIN moved m ON true
+WHERE (SELECT count(*) FROM pending) >= 0

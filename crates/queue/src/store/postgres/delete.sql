@@ -1,14 +1,15 @@
--- Deletes a job that does not run, with everything that belongs to it.
--- $1 id. Rows: id, if it was. Locks: the job's row; waits for a move in flight. Index: the primary keys; attempt_job.
+-- Deletes a job that does not run, with everything that belongs to it, and lets go of its key.
+-- $1 id. Rows: id, if it was. Locks: the job's row, waiting for a move in flight; its key. Index: the primary keys;
+-- attempt_job.
 WITH from_ready AS (
-    DELETE FROM headcount.ready WHERE id = $1 RETURNING id, queue, priority, kind
+    DELETE FROM headcount.ready WHERE id = $1 RETURNING id, queue, priority, kind, extra
 ), from_held AS (
     DELETE FROM headcount.held WHERE id = $1
-    RETURNING id, queue, priority, kind, CASE WHEN reason = 'suspect' THEN 'suspect' ELSE 'held' END AS place
+    RETURNING id, queue, priority, kind, extra, CASE WHEN reason = 'suspect' THEN 'suspect' ELSE 'held' END AS place
 ), from_later AS (
-    DELETE FROM headcount.later WHERE id = $1 RETURNING id, queue, priority, kind
+    DELETE FROM headcount.later WHERE id = $1 RETURNING id, queue, priority, kind, extra
 ), from_finished AS (
-    DELETE FROM headcount.finished WHERE id = $1 RETURNING id, queue, priority, kind, state
+    DELETE FROM headcount.finished WHERE id = $1 RETURNING id, queue, priority, kind, extra, state
 ), taken AS (
     SELECT *, 'ready' AS place FROM from_ready
     UNION ALL
@@ -28,5 +29,8 @@ WITH from_ready AS (
            CASE WHEN place = 'later' THEN -1 END, CASE WHEN place = 'completed' THEN -1 END,
            CASE WHEN place = 'failed' THEN -1 END, CASE WHEN place = 'cancelled' THEN -1 END
     FROM taken
+), let_go AS MATERIALIZED (
+    SELECT headcount.let_go(array_agg(id), array_agg(queue), array_agg(extra ->> 'key'))
+    FROM taken WHERE extra IS NOT NULL HAVING count(*) > 0
 )
-SELECT id FROM taken
+SELECT id FROM taken WHERE (SELECT count(*) FROM let_go) >= 0

@@ -25,6 +25,9 @@ use crate::{
 /// The most deltas in one statement.
 const FOLD: i64 = 20_000;
 
+/// The most keys that one pass looks at. All of them are looked at in turn: a stale key is rare.
+const KEYS: i64 = 2_000;
+
 /// The most jobs of the dead in one pass.
 const ORPHANS: i64 = 2_000;
 
@@ -76,6 +79,8 @@ pub(super) struct Paces {
     promote: Mutex<Pace<DateTime<Utc>>>,
     fold: Mutex<Pace<i64>>,
     heads: Mutex<Pace<()>>,
+    /// The queue and the key at which the last pass over the keys ended.
+    keys: Mutex<Option<(String, String)>>,
     /// Of each worker's beats. One that has gone is not worth the trouble of forgetting.
     beats: Mutex<HashMap<BootId, Pace<i64>>>,
 }
@@ -126,8 +131,15 @@ impl Maintain for PostgresStore {
     }
 
     async fn release(&self, limit: u32) -> Result<u64> {
+        let deadline = self.connections.deadline();
+        let freed = loop {
+            match self.try_release(limit, deadline).await {
+                Err(Fault::Conflict(error)) => self.connections.collided(error, deadline).await?,
+                done => break done?,
+            }
+        };
         self.hold_paused(limit).await?;
-        self.release_paused(limit).await
+        Ok(freed + self.release_paused(limit).await?)
     }
 
     async fn purge(&self, limit: u32) -> Result<u64> {
@@ -222,6 +234,29 @@ impl PostgresStore {
         line.commit().await?;
         lock(&self.paces.fold).passed(from, last, began, ended);
         Ok(deltas)
+    }
+
+    async fn try_release(&self, limit: u32, deadline: Deadline) -> Result<u64, Fault> {
+        let Some(mut line) = self.duty("release", deadline).await? else { return Ok(0) };
+        let freed = self.release_keys(&mut line).await? + self.release_again(&mut line, limit).await?;
+        line.commit().await?;
+        Ok(freed.unsigned_abs())
+    }
+
+    /// Lets go of keys whose job is over.
+    async fn release_keys(&self, line: &mut Line<'_>) -> Result<i64, Fault> {
+        let (queue, key) = lock(&self.paces.keys).clone().unzip();
+        let rows =
+            line.rows(sqlx::query(self.statements.release_keys.clone()).bind(KEYS).bind(queue).bind(key)).await?;
+        let last = Option::zip(column(&rows[0], "last_queue")?, column(&rows[0], "last_key")?);
+        *lock(&self.paces.keys) = last;
+        Ok(column(&rows[0], "freed")?)
+    }
+
+    /// Makes jobs claimable that waited for a key that nobody holds.
+    async fn release_again(&self, line: &mut Line<'_>, limit: u32) -> Result<i64, Fault> {
+        let rows = line.rows(sqlx::query(self.statements.release_again.clone()).bind(i64::from(limit))).await?;
+        Ok(column(&rows[0], "freed")?)
     }
 
     async fn try_audit(&self, deadline: Deadline) -> Result<Vec<Drift>, Fault> {

@@ -24,6 +24,7 @@ fn migrator() -> Migrator {
     let migrations = vec![
         migration(1, "queue", include_str!("migrations/0001_queue.sql")),
         migration(2, "whole queue", include_str!("migrations/0002_whole_queue.sql")),
+        migration(4, "functions", include_str!("migrations/0004_functions.sql")),
     ];
     let mut migrator = Migrator::with_migrations(migrations);
     // A table of ours: an application's own migrations by sqlx stand in `_sqlx_migrations`.

@@ -53,11 +53,12 @@ macro_rules! statements {
 }
 
 statements! {
-    enqueue_now enqueue
+    enqueue_now enqueue enqueue_keyed wake
     sweep bodies settle
     register beat unanswered lock_worker owns deregister
     now job state attempts queues workers outstanding next_due next_due_of_all settings
-    take_duty promote fold heads purge forget_states forget_heads forget_history audit hold_paused release_paused
+    take_duty promote fold release_again release_keys heads purge forget_states forget_heads forget_history audit
+    hold_paused release_paused
     mark_dead bury orphans forget_dead
     cancel retry delete set_queue set_kind drain recall leave stay
     sleep notify listen kind_queues
