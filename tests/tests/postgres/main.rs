@@ -7,3 +7,5 @@ mod moves;
 mod plans;
 mod crash;
 mod migrations;
+mod schema;
+mod roles;

@@ -4,10 +4,15 @@
 //! `migrations/` has the tables and says why. Each statement is a file beside the module that runs it and says what it
 //! locks. Nearly every call is one statement, so that it is one round trip and needs no transaction of its own; each is
 //! correct inside one, too.
+//!
+//! Postgres 13 to 18 serve. The tests run against every major version that is installed where they run.
 
+mod schema;
 mod connection;
 mod statements;
 mod migrate;
+mod drift;
+mod grant;
 mod enqueue;
 mod lanes;
 mod claim;
@@ -24,18 +29,19 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use self::{connection::Connections, maintain::Paces, statements::Statements};
+use self::{connection::Connections, maintain::Paces, schema::Schema, statements::Statements};
 use super::Options;
 use crate::{Error, Result, limits::MAX_DELAY};
 
 /// The version of the tables that this program needs. A newer one is fine: every release works with the tables of the
 /// next.
-const NEEDED: i64 = 2;
+const NEEDED: i64 = 3;
 
 /// A Postgres database as a store.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     connections: Arc<Connections>,
+    schema: Arc<Schema>,
     statements: Arc<Statements>,
     paces: Arc<Paces>,
 }
@@ -43,15 +49,20 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// The store in the database at this URL. Connects at the first call that needs it.
     ///
+    /// `schema=NAME` in the URL says in which schema the tables are: one for each store, where one database holds
+    /// several. Default `headcount`.
+    ///
     /// # Errors
     /// [`Error::Rejected`] when the URL cannot be read.
     pub fn open(url: &str, options: &Options) -> Result<Self> {
-        let connect = PgConnectOptions::from_str(url)
+        let (schema, url) = Schema::taken_from(url)?;
+        let connect = PgConnectOptions::from_str(&url)
             // Without the URL, for it may hold a password.
             .map_err(|error| Error::Rejected(format!("the URL of the Postgres store cannot be read: {error}")))?;
         Ok(Self {
             connections: Arc::new(Connections::new(connect, options)),
-            statements: Arc::new(Statements::new()),
+            statements: Arc::new(Statements::new(&schema)),
+            schema: Arc::new(schema),
             paces: Arc::default(),
         })
     }
