@@ -9,3 +9,4 @@ mod crash;
 mod migrations;
 mod schema;
 mod roles;
+mod release_before;

@@ -84,7 +84,7 @@ async fn what_was_changed_by_hand_is_found_and_what_stands_beside_is_not() {
         .execute(
             "DROP INDEX headcount.later_queue; \
              ALTER TABLE headcount.queue ALTER COLUMN start_within_ms SET DEFAULT 1; \
-             ALTER TABLE headcount.later ALTER COLUMN note TYPE varchar(10); \
+             ALTER TABLE headcount.tally ALTER COLUMN late TYPE bigint; \
              ALTER TABLE headcount.body ADD COLUMN own text; \
              ALTER TABLE headcount.ready RESET (vacuum_truncate); \
              CREATE INDEX ready_own ON headcount.ready (kind); \
@@ -97,8 +97,8 @@ async fn what_was_changed_by_hand_is_found_and_what_stands_beside_is_not() {
         objects(&differences),
         [
             "column body.own",
-            "column later.note",
             "column queue.start_within_ms",
+            "column tally.late",
             "constraint attempt.attempt_outcome_check",
             "index later_queue",
             "index ready_own",
