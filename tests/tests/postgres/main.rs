@@ -14,3 +14,6 @@ mod waking;
 mod migrations;
 mod coalesce;
 mod sql;
+mod schema;
+mod roles;
+mod release_before;

@@ -4,12 +4,17 @@
 //! `migrations/` has the tables and says why. Each statement is a file beside the module that runs it and says what it
 //! locks. Nearly every call is one statement, so that it is one round trip and needs no transaction of its own; each is
 //! correct inside one, too.
+//!
+//! Postgres 13 to 18 serve. The tests run against every major version that is installed where they run.
 
+mod schema;
 mod address;
 mod pooler;
 mod connection;
 mod statements;
 mod migrate;
+mod drift;
+mod grant;
 mod enqueue;
 mod notice;
 mod listen;
@@ -33,7 +38,7 @@ use sqlx::{
 };
 
 use self::{
-    address::Address, connection::Connections, maintain::Paces, notice::Notices, settings::Cached,
+    address::Address, connection::Connections, maintain::Paces, notice::Notices, schema::Schema, settings::Cached,
     statements::Statements,
 };
 use super::Options;
@@ -50,6 +55,7 @@ const NEEDED: i64 = 4;
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     connections: Arc<Connections>,
+    schema: Arc<Schema>,
     statements: Arc<Statements>,
     paces: Arc<Paces>,
     notices: Arc<Notices>,
@@ -63,24 +69,21 @@ impl PostgresStore {
     /// say so in the URL with `pooler=transaction`. Where the URL does not say, the first connection shows it in most
     /// cases; `pooler=none` spares the question.
     ///
+    /// `schema=NAME` in the URL says in which schema the tables are: one for each store, where one database holds
+    /// several. Default `headcount`.
+    ///
     /// # Errors
     /// [`Error::Rejected`] when the URL cannot be read.
     pub fn open(url: &str, options: &Options) -> Result<Self> {
         let address = Address::parse(url)?;
-        if address.schema != address::SCHEMA {
-            return Err(Error::Rejected(format!(
-                "the store's URL says schema={}, and this program keeps its tables in {} only",
-                address.schema,
-                address::SCHEMA
-            )));
-        }
         let connect = PgConnectOptions::from_str(&address.url)
             // Without the URL, for it may hold a password.
             .map_err(|error| Error::Rejected(format!("the URL of the Postgres store cannot be read: {error}")))?;
         let connections = Arc::new(Connections::new(connect, options, address.pooler));
-        let statements = Arc::new(Statements::new());
+        let statements = Arc::new(Statements::new(&address.schema));
         let notices = Arc::new(Notices::new(Arc::clone(&connections), statements.notify.clone()));
-        Ok(Self { connections, statements, paces: Arc::default(), retentions: Arc::default(), notices })
+        let schema = Arc::new(address.schema);
+        Ok(Self { connections, statements, schema, paces: Arc::default(), retentions: Arc::default(), notices })
     }
 
     /// How many statements were repeated because they collided with others (deadlock, serialization failure): 0 unless

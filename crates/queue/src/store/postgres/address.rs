@@ -4,14 +4,8 @@
 //! `pooler=transaction|none` says whether a pooler that hands out a connection for a transaction at a time stands
 //! between, and `schema=NAME` says where the tables are. Pure.
 
+use super::schema::Schema;
 use crate::{Error, Result};
-
-/// The schema of the tables where the address names none.
-pub(super) const SCHEMA: &str = "headcount";
-
-/// The longest name of a schema: with `.wake` behind it, it is also the name of a channel, of which Postgres keeps 63
-/// bytes.
-const SCHEMA_BYTES: usize = 63 - ".wake".len();
 
 /// What stands between us and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +25,7 @@ pub(super) struct Address {
     /// What the address says of a pooler; `None`: nothing, and it shows at the first connection.
     pub(super) pooler: Option<Pooler>,
     /// The schema of the tables.
-    pub(super) schema: String,
+    pub(super) schema: Schema,
 }
 
 impl Address {
@@ -41,7 +35,7 @@ impl Address {
     /// [`Error::Rejected`] when one of them has no such value. The message is without the URL, which may hold a
     /// password.
     pub(super) fn parse(url: &str) -> Result<Self> {
-        let mut address = Self { url: url.to_owned(), pooler: None, schema: SCHEMA.to_owned() };
+        let mut address = Self { url: url.to_owned(), pooler: None, schema: Schema::default() };
         let Some((place, query)) = url.split_once('?') else { return Ok(address) };
         let mut rest = Vec::new();
         for pair in query.split('&') {
@@ -54,27 +48,13 @@ impl Address {
                          connection for each transaction) or none"
                     )));
                 }
-                Some(("schema", name)) => name.clone_into(&mut address.schema),
+                Some(("schema", name)) => address.schema = Schema::new(name)?,
                 _ => rest.push(pair),
             }
         }
-        check_schema(&address.schema)?;
         address.url = if rest.is_empty() { place.to_owned() } else { format!("{place}?{}", rest.join("&")) };
         Ok(address)
     }
-}
-
-/// A name that means the same quoted and unquoted, in a statement and as the beginning of a channel's name.
-fn check_schema(name: &str) -> Result<()> {
-    let letter = |c: char| c.is_ascii_lowercase() || c == '_';
-    let plain = name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit());
-    if plain && name.len() <= SCHEMA_BYTES && !name.starts_with("pg_") {
-        return Ok(());
-    }
-    Err(Error::Rejected(format!(
-        "the store's URL says schema={name}: a schema's name is up to {SCHEMA_BYTES} lower-case letters, digits and \
-         underscores, begins with no digit, and not with pg_"
-    )))
 }
 
 #[cfg(test)]
@@ -83,7 +63,7 @@ mod tests {
 
     fn parse(url: &str) -> (String, Option<Pooler>, String) {
         let address = Address::parse(url).unwrap();
-        (address.url, address.pooler, address.schema)
+        (address.url, address.pooler, address.schema.name().to_owned())
     }
 
     #[test]
@@ -106,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_value_that_means_nothing_is_refused_without_the_password() {
-        let long = "x".repeat(SCHEMA_BYTES + 1);
+        let long = "x".repeat(41);
         for query in ["pooler=session", "pooler=", "schema=", "schema=a.b", "schema=Jobs", "schema=pg_x", "schema=1a"]
             .map(str::to_owned)
             .into_iter()

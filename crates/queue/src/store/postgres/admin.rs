@@ -116,15 +116,15 @@ impl Admin for PostgresStore {
     }
 
     async fn plan(&self) -> Result<Vec<Step>> {
-        Err(Error::Rejected("not built yet".into()))
+        self.pending().await
     }
 
     async fn drift(&self) -> Result<Vec<Difference>> {
-        Err(Error::Rejected("not built yet".into()))
+        self.differences().await
     }
 
-    async fn grant(&self, _: &Grants) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn grant(&self, grants: &Grants) -> Result<()> {
+        self.granted(grants).await
     }
 
     async fn check_version(&self) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
+use super::schema::Schema;
+
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident)*) => {
         /// The text of each statement, made once.
@@ -21,18 +23,21 @@ macro_rules! statements {
         }
 
         impl Statements {
-            pub(super) fn new() -> Self {
+            /// For the tables in this schema.
+            pub(super) fn new(schema: &Schema) -> Self {
                 let claim = include_str!("claim.sql");
                 let (found, named, page) = (include_str!("found.sql"), include_str!("named.sql"), include_str!("page.sql"));
-                let paged = |what: &str| [text(&[what, found, page]), text(&[what, found, named, page])];
+                let paged = |what: &str| {
+                    [text(schema, &[what, found, page]), text(schema, &[what, found, named, page])]
+                };
                 let count = include_str!("count.sql");
                 Self {
-                    $($name: text(&[include_str!(concat!(stringify!($name), ".sql"))]),)*
-                    claim: text(&[include_str!("claim_pure.sql"), claim]),
-                    claim_fused: text(&[include_str!("claim_fused.sql"), claim]),
+                    $($name: text(schema, &[include_str!(concat!(stringify!($name), ".sql"))]),)*
+                    claim: text(schema, &[include_str!("claim_pure.sql"), claim]),
+                    claim_fused: text(schema, &[include_str!("claim_fused.sql"), claim]),
                     jobs: paged(include_str!("jobs.sql")),
                     pick: paged(include_str!("pick.sql")),
-                    count: [text(&[count, found]), text(&[count, found, named])],
+                    count: [text(schema, &[count, found]), text(schema, &[count, found, named])],
                 }
             }
 
@@ -62,17 +67,18 @@ statements! {
     mark_dead bury orphans forget_dead
     cancel retry delete set_queue set_kind drain recall leave stay
     sleep notify listen kind_queues
-    version migration_lock
+    version migration_lock migration_place migrations_done migration_note migration_index untimed
+    introspect roles relations functions
 }
 
 /// The statement without the comments that begin its lines: they are for readers, not for the wire.
-fn text(parts: &[&str]) -> SqlStr {
+fn text(schema: &Schema, parts: &[&str]) -> SqlStr {
     let mut text = String::new();
     for line in parts.iter().flat_map(|part| part.lines()).filter(|line| !line.trim_start().starts_with("--")) {
         text.push_str(line);
         text.push('\n');
     }
-    AssertSqlSafe(text).into_sql_str()
+    AssertSqlSafe(schema.told(&text)).into_sql_str()
 }
 
 #[cfg(test)]
@@ -101,7 +107,7 @@ mod tests {
             "kind",
             "history",
         ];
-        for (name, sql) in Statements::new().all() {
+        for (name, sql) in Statements::new(&Schema::default()).all() {
             // A statement's own names hide a table's: those of its WITH.
             let own: Vec<_> = sql.split(" AS ").filter_map(|before| before.split_whitespace().last()).collect();
             for verb in ["FROM ", "JOIN ", "INTO ", "UPDATE ", "USING "] {
@@ -120,7 +126,7 @@ mod tests {
     fn every_file_says_what_it_is_for() {
         const PARTS: [&str; 5] = ["claim_pure", "schema", "found", "named", "page"];
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
-        let known: Vec<_> = Statements::new().all().into_iter().map(|(name, _)| name).collect();
+        let known: Vec<_> = Statements::new(&Schema::default()).all().into_iter().map(|(name, _)| name).collect();
         for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
             if file.extension().is_some_and(|extension| extension == "sql") {
                 let text = std::fs::read_to_string(&file).unwrap();

@@ -7,9 +7,6 @@
 -- The planner's settings stand on those that join arrays: they run on an application's connection too. The search path
 -- stands on those that are called from outside; those that only they call have it from them, for it costs 10 µs a call.
 
--- At most one job waits for the holder of a key.
-CREATE UNIQUE INDEX IF NOT EXISTS held_again ON headcount.held (queue, key) WHERE reason = 'again';
-
 -- Every job in one shape, now with its key. Columns may only be appended.
 CREATE OR REPLACE VIEW headcount.jobs AS
 SELECT j.id, j.queue, j.kind, 'queued'::text AS state, j.priority, j.attempt, j.max_attempts, j.interruptions,
