@@ -15,7 +15,7 @@ use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 
 /// Only a failing test waits so long.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn open(url: &str, call_timeout: Duration) -> PostgresStore {
     let options = Options { connections: 4, call_timeout, ..Options::default() };
@@ -94,12 +94,12 @@ async fn ask(store: Arc<PostgresStore>, tag: String) -> u32 {
         assert!(store.outstanding(&queues).await.unwrap().ready);
         assert!(store.workers().await.unwrap().iter().any(|worker| worker.instance.as_ref() == Some(&tag)));
         let want = Want { claim: round, jobs: 10, alone: false, sweep: true };
-        let claimed = claimer.next(&settled, want).await.unwrap().jobs;
-        let got: Vec<_> = claimed.iter().map(|job| (job.id, &*job.queue, &*job.payload)).collect();
+        let taken = claimer.next(&settled, want).await.unwrap().jobs;
+        let got: Vec<_> = taken.iter().map(|job| (job.id, &*job.queue, &*job.payload)).collect();
         assert_eq!(got, [(id, &*tag, &*payload)]);
         settled = vec![Settlement {
             id,
-            token: claimed[0].token,
+            token: taken[0].token,
             verdict: Verdict::Completed { output: None, keep: Duration::ZERO },
             ran: Duration::ZERO,
         }];
@@ -202,7 +202,7 @@ async fn a_pooler_that_goes_and_comes_back_loses_nothing_that_was_answered() {
 async fn a_worker_works_through_it_from_end_to_end() {
     let (database, pooler) = (Database::fresh().await, PgBouncer::fresh().await);
     let (folder, url) = (Folder::new(), said(&pooler.url(&database)));
-    let lines: String = (0..50).map(|n| format!("{n}\n")).collect();
+    let lines = (0..50).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
     let enqueue = folder.headcount(["enqueue", "count", "--lines"]).url(&url).stdin(lines);
     enqueue.start().ends_well(SOON).await;
     let handler = folder.file("handler");
