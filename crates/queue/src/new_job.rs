@@ -33,21 +33,32 @@ pub enum When {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
-    pub(crate) kind: String,
-    pub(crate) queue: String,
-    pub(crate) priority: i16,
+    /// What kind of job it is.
+    pub kind: String,
+    /// Its queue.
+    pub queue: String,
+    /// Higher runs first, within a queue.
+    pub priority: i16,
     /// The payload, or why it could not be made: told by [`NewJob::check`], so that building a job never fails.
     pub(crate) payload: Result<String, String>,
-    pub(crate) when: When,
-    pub(crate) max_attempts: u16,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) max_run_time: Option<Duration>,
-    pub(crate) backoff: Option<Backoff>,
-    pub(crate) retention: Option<Retention>,
-    pub(crate) meta: Option<String>,
+    /// When it may first run.
+    pub when: When,
+    /// How many attempts it has.
+    pub max_attempts: u16,
+    /// Its own timeout.
+    pub timeout: Option<Duration>,
+    /// Its own maximum run time.
+    pub max_run_time: Option<Duration>,
+    /// Its own backoff.
+    pub backoff: Option<Backoff>,
+    /// Its own retention.
+    pub retention: Option<Retention>,
+    /// Its labels (JSON text).
+    pub meta: Option<String>,
+    /// Its coalesce key; without one it does not coalesce.
+    pub key: Option<String>,
     /// Where it has a key, how it coalesces.
-    pub(crate) key: Option<String>,
-    pub(crate) coalesce: Coalesce,
+    pub coalesce: Coalesce,
 }
 
 impl NewJob {

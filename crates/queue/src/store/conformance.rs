@@ -23,6 +23,15 @@
 //! - **What was enqueued comes out byte for byte**, all of a bulk or none of it ([`enqueue`]).
 //! - **What the limits forbid never gets in**, and no verdict, however odd, stops the settling of others ([`limits`]).
 //! - **What is shown is exact** ([`admin`]).
+//! - **Of jobs with one key in one queue one is enough**, however many enqueue at once, and no change is lost that came
+//!   while it ran ([`coalescing`]); its key goes with its end, to whoever waits for it ([`keys`]).
+//! - **A binding gets what its entries mean**, and queues of equal rank are served in turn ([`bindings`]); where a worker
+//!   asks for it, what waits long comes to count as urgent ([`aging`]).
+//! - **A setting holds for everyone until it is set anew**; what is paused keeps its place and is in nobody's way
+//!   ([`settings`]).
+//! - **An action takes what its filter finds and nothing else**, and passes over what it may not move ([`actions`]).
+//! - **What a scaler reads is what it needs to know**: who waits at which priority and for how long, what is demand, and
+//!   what happened lately ([`recent`]).
 //!
 //! # How to run it
 //! Enable the feature `conformance` of this crate among the dev-dependencies, say how the suite comes by a store, and
@@ -77,6 +86,13 @@ pub mod times;
 pub mod enqueue;
 pub mod admin;
 pub mod limits;
+pub mod coalescing;
+pub mod keys;
+pub mod bindings;
+pub mod aging;
+pub mod settings;
+pub mod actions;
+pub mod recent;
 
 use std::{fmt, sync::Arc};
 
@@ -272,6 +288,76 @@ macro_rules! conformance_tests {
                 an_output_of_any_length_and_any_character_is_settled
                 waits_and_retentions_of_any_length_are_settled
             }
+            coalescing {
+                a_job_that_waits_takes_in_its_equals
+                jobs_of_one_key_in_one_bulk_are_one_job
+                concurrent_enqueues_of_one_key_make_one_job
+                bulks_of_the_same_keys_in_opposite_orders_pass_each_other
+                keep_drops_what_comes_while_the_holder_runs
+                what_comes_while_the_holder_runs_runs_once_more_for_all
+                concurrent_enqueues_beside_a_running_holder_leave_one_that_waits
+                under_pending_a_claimed_job_is_in_nobodys_way
+                a_replacement_changes_the_payload_and_the_run_time_both_ways
+                a_job_that_waits_for_its_retry_is_replaced
+                run_again_is_content_with_a_job_that_waits
+                of_a_payload_that_was_replaced_nothing_is_left
+                keys_are_their_queues_and_are_compared_by_their_bytes
+                a_key_is_taken_only_with_its_job
+            }
+            keys {
+                whatever_ends_a_job_lets_its_key_go
+                the_one_that_waits_takes_over_however_the_holder_ends
+                a_failed_job_goes_on_holding_its_key_where_its_scope_says_so
+                under_pending_a_retry_does_not_take_the_key_back
+                a_retry_by_hand_takes_the_key_again
+                a_retry_by_hand_is_refused_while_another_holds_the_key
+                a_job_that_comes_back_keeps_its_key
+                the_one_that_waits_may_be_cancelled_or_deleted
+                no_change_is_lost_while_jobs_of_one_key_come_and_go
+            }
+            bindings {
+                a_binding_gets_the_queues_that_its_entries_mean
+                outstanding_and_the_next_due_job_are_told_by_prefix
+                a_new_queue_that_begins_so_is_found
+                queues_of_one_prefix_are_served_in_turn
+                a_paused_queue_of_a_prefix_is_passed_over
+                a_workers_entries_are_shown_as_it_gave_them
+                who_listens_hears_of_jobs_in_the_queues_that_its_entries_mean
+            }
+            aging {
+                without_aging_priorities_are_strict
+                a_lane_rises_by_one_priority_for_each_aging
+                a_lane_is_as_old_as_its_first_job
+                a_job_ages_from_when_it_was_due
+                what_ages_keeps_its_order_and_its_binding
+            }
+            settings {
+                a_paused_kind_gives_nothing_until_it_is_resumed
+                a_paused_kinds_jobs_are_held_and_come_back_in_their_old_order
+                a_deep_paused_kind_hides_nothing_behind_it
+                a_pause_and_what_else_holds_a_job_are_apart
+                a_retention_is_the_jobs_own_or_its_kinds_or_its_queues
+                start_within_says_which_starts_are_late
+                the_settings_show_what_was_set
+                a_paused_queues_jobs_may_be_moved_by_hand
+            }
+            actions {
+                a_filter_finds_by_each_of_its_fields
+                a_filter_tells_old_jobs_from_young_ones
+                an_action_takes_what_the_filter_finds_and_nothing_else
+                an_action_passes_over_jobs_whose_state_does_not_allow_it
+                an_action_goes_page_by_page_to_the_end
+                a_retry_of_many_passes_over_those_whose_key_is_taken
+                an_action_hands_keys_on
+                an_action_gets_those_that_move_meanwhile
+                an_action_by_the_queues_handle_counts_what_it_did
+            }
+            recent {
+                each_priority_shows_how_many_wait_and_for_how_long
+                a_promoted_jobs_age_counts_from_when_it_was_due
+                suspects_are_counted_apart_from_all_that_is_held
+                what_happened_in_the_last_minutes_is_recent
+            }
         }
     };
 
@@ -318,6 +404,13 @@ mod tests {
             ("enqueue", include_str!("conformance/enqueue.rs")),
             ("admin", include_str!("conformance/admin.rs")),
             ("limits", include_str!("conformance/limits.rs")),
+            ("coalescing", include_str!("conformance/coalescing.rs")),
+            ("keys", include_str!("conformance/keys.rs")),
+            ("bindings", include_str!("conformance/bindings.rs")),
+            ("aging", include_str!("conformance/aging.rs")),
+            ("settings", include_str!("conformance/settings.rs")),
+            ("actions", include_str!("conformance/actions.rs")),
+            ("recent", include_str!("conformance/recent.rs")),
         ];
         assert_eq!(sources.map(|(file, _)| file).to_vec(), CASES.iter().map(|(file, _)| *file).collect::<Vec<_>>());
         for ((file, source), (_, listed)) in sources.into_iter().zip(CASES) {

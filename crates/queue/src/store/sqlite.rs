@@ -12,13 +12,20 @@ mod fault;
 mod network;
 mod migrate;
 mod tally;
+mod coalesce;
 mod enqueue;
+mod admit;
 mod worker;
 mod settle;
 mod claim;
 mod observe;
+mod find;
+mod queues;
+mod settings;
 mod maintain;
+mod release;
 mod admin;
+mod drift;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +49,8 @@ pub struct SqliteStore {
     writer: Arc<tokio::sync::Mutex<Writer>>,
     readers: Readers,
     limit: Duration,
+    /// Where the look through the coalesce keys goes on.
+    keys_seen: Arc<std::sync::Mutex<(String, String)>>,
 }
 
 impl SqliteStore {
@@ -61,7 +70,8 @@ impl SqliteStore {
             }
             None => (None, Writer::memory(), Readers::none()),
         };
-        let store = Self { path, writer: Arc::new(tokio::sync::Mutex::new(writer)), readers, limit };
+        let store =
+            Self { path, writer: Arc::new(tokio::sync::Mutex::new(writer)), readers, limit, keys_seen: Arc::default() };
         store.within(migrate::migrate(&store)).await?;
         Ok(store)
     }
@@ -109,6 +119,12 @@ fn time(micros: i64) -> DateTime<Utc> {
 /// A length of time in the store's microseconds.
 fn micros(length: Duration) -> i64 {
     i64::try_from(length.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+/// Queues for a statement: ranges of names.
+fn ranges(queues: &crate::Binding) -> String {
+    let ranges: Vec<_> = queues.ranges().into_iter().map(|range| (range.start, range.end)).collect();
+    json(&ranges)
 }
 
 /// A list for a statement, which takes lists as JSON.

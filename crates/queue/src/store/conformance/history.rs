@@ -426,15 +426,13 @@ impl Model<'_, '_> {
     }
 }
 
-/// Where these jobs stand. Held are the suspects: nothing else holds a job back yet.
+/// Where these jobs stand. A queued job that is held says what holds it back.
 pub(super) fn recount<'j>(jobs: impl IntoIterator<Item = &'j JobRecord>) -> Depth {
     let mut depth = Depth::default();
     for job in jobs {
+        depth.suspects += i64::from(job.reason.as_deref() == Some("suspect"));
         *match job.state {
-            State::Queued if job.deaths + 1 >= crate::limits::MAX_DEATHS => {
-                depth.suspects += 1;
-                &mut depth.held
-            }
+            State::Queued if job.reason.is_some() => &mut depth.held,
             State::Queued => &mut depth.ready,
             State::Scheduled => &mut depth.scheduled,
             State::Running => &mut depth.running,

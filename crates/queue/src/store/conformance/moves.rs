@@ -1,7 +1,8 @@
 //! The state machine: every operation on a job in every state, against the table.
 //!
 //! The legal outcome of each operation is read from [`State::MOVES`]; what is not there must be refused and change
-//! nothing. What today's operations cannot bring about (parking, coalescing) is listed in `LATER`.
+//! nothing. What no operation on a job by its id brings about is listed in `LATER`: parking, which is not there yet, and
+//! the moves of a replacement, which [`coalescing`](super::coalescing) makes.
 
 use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
@@ -13,7 +14,7 @@ use crate::{
     store::{Cancel, ClaimedJob, Filter, Token, Verdict},
 };
 
-/// The moves of the table that no operation makes yet.
+/// The moves of the table that no operation here makes.
 const LATER: [&str; 2] = ["replace while coalescing", "park"];
 
 /// A way to bring a job into its state.

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 
 use super::Fixture;
 use crate::{
-    Binding, JobId, JobRecord, NewJob, QueueState, Result, State,
+    Binding, Coalesce, Conflict, JobId, JobRecord, NewJob, QueueState, Result, Scope, State,
     store::{
         Beat, BeatAnswer, BootId, Claimed, ClaimedJob, Claimer, Enqueued, Filter, Gate, Maintain, NewWorker, Observe,
-        Settlement, Store, Token, Verdict, Want, WorkerState,
+        Setting, Settlement, Store, Target, Token, Verdict, Want, WorkerState,
     },
 };
 
@@ -47,9 +47,14 @@ impl<'f> Trial<'f> {
 
     /// Enqueues one job.
     pub(super) async fn enqueue(&self, job: NewJob) -> JobId {
+        self.admit(job).await.id
+    }
+
+    /// Enqueues one job, and says what became of it.
+    pub(super) async fn admit(&self, job: NewJob) -> Enqueued {
         let enqueued = self.store.enqueue(&[job]).await.expect("the job is taken in");
         assert_eq!(enqueued.len(), 1);
-        enqueued[0].id
+        enqueued[0]
     }
 
     /// Enqueues as many plain jobs as asked into this queue, in one bulk.
@@ -108,6 +113,31 @@ impl<'f> Trial<'f> {
         eventually("the store's clock gets there", async || (self.now().await > time).then_some(())).await;
     }
 
+    /// Sets something for a queue.
+    pub(super) async fn set_queue(&self, queue: &str, setting: Setting) {
+        self.store.set(&Target::Queue(queue.into()), setting).await.expect("a queue is set");
+    }
+
+    /// Sets something for a kind.
+    pub(super) async fn set_kind(&self, kind: &str, setting: Setting) {
+        self.store.set(&Target::Kind(kind.into()), setting).await.expect("a kind is set");
+    }
+
+    /// Releases until nothing is left to be released.
+    pub(super) async fn release_all(&self) {
+        // A pass that makes nothing claimable may have held something back; the next finds no more of that.
+        while self.store.release(1000).await.expect("a release passes") > 0 {}
+    }
+
+    /// The counters equal a recount, by the suite and by the store itself.
+    pub(super) async fn assert_counted(&self) {
+        for (name, queue) in self.queues().await {
+            let recount = super::history::recount(&self.jobs_of(&name).await);
+            assert_eq!(queue.depth, recount, "the counters of {name} and a recount");
+        }
+        assert_eq!(self.store.audit().await.expect("an audit passes"), [], "the store's own audit");
+    }
+
     /// Folds every delta and reads the queues.
     pub(super) async fn queues(&self) -> BTreeMap<String, QueueState> {
         fold(&*self.store).await;
@@ -148,6 +178,19 @@ impl<'f> Trial<'f> {
 /// A plain job of this queue.
 pub(super) fn plain(queue: &str) -> NewJob {
     NewJob::new("kind", "{}").queue(queue)
+}
+
+/// A plain job of this queue with a key.
+pub(super) fn keyed(queue: &str, key: &str, scope: Scope, conflict: Conflict) -> NewJob {
+    plain(queue).key(key).coalesce(Coalesce { scope, conflict })
+}
+
+/// Every scope with every rule, and a queue for each.
+pub(super) fn coalescings() -> Vec<(String, Coalesce)> {
+    let rules = [Conflict::Keep, Conflict::Replace, Conflict::RunAgain];
+    let scopes = [Scope::Pending, Scope::Unfinished, Scope::UnfinishedOrFailed];
+    let pairs = scopes.into_iter().flat_map(|scope| rules.map(|conflict| Coalesce { scope, conflict }));
+    pairs.map(|rule| (format!("{}.{}", rule.scope, rule.conflict), rule)).collect()
 }
 
 /// Waits until the condition gives a value: the one place of the suite that lets time pass.
@@ -269,6 +312,11 @@ impl Hand {
         self.store.claimer(self.boot, &self.queues, None)
     }
 
+    /// A claimer under which jobs rise with their age.
+    pub(super) fn aging_claimer(&self, aging: Duration) -> Box<dyn Claimer> {
+        self.store.claimer(self.boot, &self.queues, Some(aging))
+    }
+
     /// What the next claim for so many jobs asks; its number is used up.
     pub(super) fn want(&mut self, jobs: u32) -> Want {
         self.claims += 1;
@@ -289,6 +337,16 @@ impl Hand {
                 return claimed;
             }
             settled = &[];
+        }
+    }
+
+    /// Claims up to so many jobs by a claimer of the case's own, which looks at the whole queue.
+    pub(super) async fn take_by(&mut self, claimer: &mut dyn Claimer, jobs: u32) -> Vec<ClaimedJob> {
+        loop {
+            let claimed = claimer.next(&[], self.want(jobs)).await.expect("a claim passes");
+            if claimed.gate != Gate::Busy {
+                return claimed.jobs;
+            }
         }
     }
 

@@ -1,23 +1,24 @@
 //! Claiming: the gate, what there is in each lane, and the take, in one transaction with the settling before it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
-    SqliteStore,
+    SqliteStore, coalesce,
     connection::{Durability, Tx},
     fault::fault,
-    json,
-    settle::{self},
+    json, micros, ranges,
+    settings::Retentions,
+    settle,
     tally::{Lane, Place},
     time,
     worker::{self, Standing},
 };
 use crate::{
-    Backoff, Binding, JobId, Result, Retention,
+    Backoff, Binding, JobId, Result, Retention, Scope,
     store::{
         Beat, BeatAnswer, BootId, Claim, Claimed, ClaimedJob, Claimer, Gate, NewWorker, Settlement, Token, Want,
         WorkerState,
@@ -34,9 +35,9 @@ impl Claim for SqliteStore {
         self.write(Durability::Process, async |tx| worker::deregister(tx, boot).await).await
     }
 
-    fn claimer(&self, boot: BootId, queues: &Binding, _: Option<std::time::Duration>) -> Box<dyn Claimer> {
-        let queues = queues.entries().map(json);
-        Box::new(SqliteClaimer { store: self.clone(), boot, queues, turn: None, idle: false })
+    fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Box<dyn Claimer> {
+        let queues = ranges(queues);
+        Box::new(SqliteClaimer { store: self.clone(), boot, queues, aging, turn: None, idle: false })
     }
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {
@@ -54,8 +55,10 @@ impl Claim for SqliteStore {
 struct SqliteClaimer {
     store: SqliteStore,
     boot: BootId,
-    /// The names of its queues in JSON; `None` is any.
-    queues: Option<String>,
+    /// Its queues, as ranges of names in JSON.
+    queues: String,
+    /// For each such time that the first job of a lane has waited, the lane counts as one priority higher.
+    aging: Option<Duration>,
     /// The queue that was served last: among queues of equal priority the next one is first.
     turn: Option<String>,
     /// The last claim found nothing: look without the lock before taking it for nothing again.
@@ -67,18 +70,19 @@ impl Claimer for SqliteClaimer {
     /// `want.sweep` says nothing here: every claim sees the whole queue.
     async fn next(&mut self, settled: &[Settlement], want: Want) -> Result<Claimed> {
         if settled.is_empty() && self.idle && self.store.readers.are_apart() {
-            let seen = self.store.read(async |tx| look(tx, self.boot, self.queues.as_deref(), want).await).await?;
+            let seen = self.store.read(async |tx| look(tx, self.boot, &self.queues, want).await).await?;
             if let Some(nothing) = seen {
                 return Ok(nothing);
             }
         }
         let durability = if settled.is_empty() { Durability::Process } else { Durability::Full };
-        let (boot, queues, turn) = (self.boot, self.queues.as_deref(), self.turn.as_deref());
+        let (boot, queues) = (self.boot, &*self.queues);
+        let order = Order { turn: self.turn.as_deref(), aging: self.aging };
         let claimed = self
             .store
             .write(durability, async |tx| {
                 settle::settle(tx, settled).await?;
-                claim(tx, boot, queues, want, turn).await
+                claim(tx, boot, queues, want, order).await
             })
             .await?;
         self.idle = claimed.jobs.is_empty();
@@ -90,7 +94,7 @@ impl Claimer for SqliteClaimer {
 }
 
 /// What an idle worker is told without the lock: `None` if there may be something to take or to write.
-async fn look(tx: &mut Tx<'_>, boot: BootId, queues: Option<&str>, want: Want) -> Result<Option<Claimed>> {
+async fn look(tx: &mut Tx<'_>, boot: BootId, queues: &str, want: Want) -> Result<Option<Claimed>> {
     let standing = Standing::read(tx, boot).await?;
     let gate = Standing::gate(standing.as_ref());
     if gate != Gate::Open {
@@ -106,7 +110,7 @@ async fn look(tx: &mut Tx<'_>, boot: BootId, queues: Option<&str>, want: Want) -
     Ok(Some(Claimed { jobs: Vec::new(), gate, suspects, asleep: false }))
 }
 
-async fn claim(tx: &mut Tx<'_>, boot: BootId, queues: Option<&str>, want: Want, turn: Option<&str>) -> Result<Claimed> {
+async fn claim(tx: &mut Tx<'_>, boot: BootId, queues: &str, want: Want, order: Order<'_>) -> Result<Claimed> {
     let standing = Standing::read(tx, boot).await?;
     let gate = Standing::gate(standing.as_ref());
     let mut claimed = Claimed { jobs: Vec::new(), gate, suspects: false, asleep: false };
@@ -123,18 +127,23 @@ async fn claim(tx: &mut Tx<'_>, boot: BootId, queues: Option<&str>, want: Want, 
     // The worker says that it holds nothing; so must the store, or a suspect's death could be a neighbour's.
     if let Some(suspect) = suspects.first().filter(|_| want.alone && !standing.holds) {
         claimed.suspects = suspects.len() > 1;
-        claimed.jobs = take(tx, token, &[*suspect], Place::Held).await?;
+        claimed.jobs = take(tx, token, &[*suspect], Place::Suspect).await?;
         return Ok(claimed);
     }
     let lanes = lanes(tx, queues, want.jobs).await?;
-    let chosen = pick(&lanes, want.jobs as usize, turn);
+    let chosen = pick(&lanes, want.jobs as usize, tx.now, order);
     claimed.jobs = take(tx, token, &chosen, Place::Ready).await?;
     Ok(claimed)
 }
 
 /// Suspects that wait in these queues, at most two.
-async fn suspects(tx: &mut Tx<'_>, queues: Option<&str>) -> Result<Vec<Choice>> {
-    let rows = sqlx::query(include_str!("suspects.sql")).bind(queues).fetch_all(&mut **tx).await.map_err(fault)?;
+async fn suspects(tx: &mut Tx<'_>, queues: &str) -> Result<Vec<Choice>> {
+    let rows = sqlx::query(include_str!("suspects.sql"))
+        .bind(queues)
+        .bind(tx.now)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(fault)?;
     Ok(rows.iter().map(|row| Choice { id: row.get(0), start_within: start_within(row, 1) }).collect())
 }
 
@@ -156,38 +165,61 @@ struct Head {
     queue: String,
     priority: i16,
     start_within: Duration,
-    ids: Vec<i64>,
+    /// Their ids, and since when they have been claimable.
+    jobs: Vec<(i64, i64)>,
+}
+
+/// What decides between lanes beside their priorities.
+#[derive(Debug, Clone, Copy, Default)]
+struct Order<'a> {
+    /// The queue that was served last.
+    turn: Option<&'a str>,
+    /// As [`Claim::claimer`] has it.
+    aging: Option<Duration>,
+}
+
+impl Order<'_> {
+    /// How urgent a lane is whose first job has been claimable since then.
+    fn rank(self, priority: i16, ready_at: i64, now: i64) -> i64 {
+        let aging = self.aging.map_or(0, micros);
+        // An aging of nothing would put everything above everything.
+        let risen = if aging > 0 { (now - ready_at).max(0) / aging } else { 0 };
+        i64::from(priority) + risen
+    }
 }
 
 /// The heads of all lanes that have jobs, each at most `n` long.
-async fn lanes(tx: &mut Tx<'_>, queues: Option<&str>, n: u32) -> Result<Vec<Head>> {
+async fn lanes(tx: &mut Tx<'_>, queues: &str, n: u32) -> Result<Vec<Head>> {
     let rows = sqlx::query(include_str!("lanes.sql")).bind(queues).bind(n).fetch_all(&mut **tx).await.map_err(fault)?;
     let head = |row: &SqliteRow| Head {
         queue: row.get(0),
         priority: row.get(1),
         start_within: start_within(row, 2),
-        ids: serde_json::from_str(row.get(3)).unwrap_or_default(),
+        jobs: serde_json::from_str(row.get(3)).unwrap_or_default(),
     };
-    Ok(rows.iter().map(head).filter(|head| !head.ids.is_empty()).collect())
+    Ok(rows.iter().map(head).filter(|head| !head.jobs.is_empty()).collect())
 }
 
-/// Which jobs to take, in the order in which they are to start: by priority strictly; queues of equal priority in turn,
-/// one job each, beginning after the queue that was served last.
-fn pick(lanes: &[Head], n: usize, turn: Option<&str>) -> Vec<Choice> {
-    let mut order: Vec<&Head> = lanes.iter().collect();
-    order.sort_by_key(|lane| (-i32::from(lane.priority), turn.is_some_and(|turn| *lane.queue <= *turn), &*lane.queue));
+/// Which jobs to take, in the order in which they are to start: by the rank of their lane, which is its priority unless
+/// lanes age; queues of equal rank in turn, one job each, beginning after the queue that was served last.
+fn pick(lanes: &[Head], n: usize, now: i64, order: Order<'_>) -> Vec<Choice> {
+    let mut lanes: Vec<&Head> = lanes.iter().collect();
+    lanes.sort_by_key(|lane| (order.turn.is_some_and(|turn| *lane.queue <= *turn), &*lane.queue, -lane.priority));
+    let mut taken = vec![0; lanes.len()];
     let mut choices = Vec::with_capacity(n);
-    for equals in order.chunk_by(|a, b| a.priority == b.priority) {
-        let longest = equals.iter().map(|lane| lane.ids.len()).max().unwrap_or_default();
-        for i in 0..longest {
-            let round = equals.iter().filter_map(|lane| Some((lane, *lane.ids.get(i)?)));
-            choices.extend(round.map(|(lane, id)| Choice { id, start_within: lane.start_within }));
-        }
-        if choices.len() >= n {
-            break;
-        }
+    while choices.len() < n {
+        let next = lanes
+            .iter()
+            .zip(0..)
+            .filter_map(|(lane, i)| {
+                let (_, ready_at) = lane.jobs.get(taken[i])?;
+                Some((Reverse(order.rank(lane.priority, *ready_at, now)), taken[i], i))
+            })
+            .min();
+        let Some((_, place, i)) = next else { break };
+        taken[i] += 1;
+        choices.push(Choice { id: lanes[i].jobs[place].0, start_within: lanes[i].start_within });
     }
-    choices.truncate(n);
     choices
 }
 
@@ -197,7 +229,7 @@ async fn take(tx: &mut Tx<'_>, token: Token, chosen: &[Choice], from: Place) -> 
         return Ok(Vec::new());
     }
     let (copy, remove) = match from {
-        Place::Held => (include_str!("claim_suspect.sql"), include_str!("claimed_suspect.sql")),
+        Place::Suspect => (include_str!("claim_suspect.sql"), include_str!("claimed_suspect.sql")),
         _ => (include_str!("claim.sql"), include_str!("claimed.sql")),
     };
     let list = json(&chosen.iter().map(|choice| choice.id).collect::<Vec<_>>());
@@ -214,9 +246,14 @@ async fn take(tx: &mut Tx<'_>, token: Token, chosen: &[Choice], from: Place) -> 
         rows.iter().filter(|row| row.get::<Option<&str>, _>(4).is_none()).map(|row| row.get(0)).collect();
     let mut payloads = payloads(tx, &apart).await?;
     let place: HashMap<i64, usize> = chosen.iter().map(|choice| choice.id).zip(0..).collect();
-    let mut jobs = Vec::with_capacity(rows.len());
+    let retentions = Retentions::read(tx).await?;
+    let (mut jobs, mut pending) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in &rows {
-        let job = job(row, token, tx.now, payloads.remove(&row.get(0)));
+        let mut job = job(row, token, tx.now, payloads.remove(&row.get(0)));
+        job.retention = job.retention.or_else(|| retentions.of(&job.queue, &job.kind));
+        if let Some(key) = row.get::<Option<String>, _>(16).filter(|_| settle::scope(row, 17) == Scope::Pending) {
+            pending.push((job.queue.clone(), key, job.id));
+        }
         let lane = Lane { queue: job.queue.clone(), priority: job.priority, kind: job.kind.clone() };
         let change = tx.tally.lane(&lane);
         change.leave(from);
@@ -225,6 +262,7 @@ async fn take(tx: &mut Tx<'_>, token: Token, chosen: &[Choice], from: Place) -> 
         change.start(delay, chosen[place[&job.id.0]].start_within);
         jobs.push(job);
     }
+    coalesce::let_go(tx, &pending).await?;
     // RETURNING has no order.
     jobs.sort_by_key(|job| place[&job.id.0]);
     Ok(jobs)
@@ -278,11 +316,12 @@ mod tests {
     use super::*;
 
     fn lane(queue: &str, priority: i16, ids: &[i64]) -> Head {
-        Head { queue: queue.into(), priority, start_within: Duration::ZERO, ids: ids.into() }
+        let jobs = ids.iter().map(|&id| (id, id)).collect();
+        Head { queue: queue.into(), priority, start_within: Duration::ZERO, jobs }
     }
 
     fn order(lanes: &[Head], n: usize, turn: Option<&str>) -> Vec<i64> {
-        pick(lanes, n, turn).iter().map(|choice| choice.id).collect()
+        pick(lanes, n, 9, Order { turn, aging: None }).iter().map(|choice| choice.id).collect()
     }
 
     #[test]
@@ -294,5 +333,19 @@ mod tests {
         assert_eq!(order(&lanes[..2], 2, Some("b")), [1, 4]);
         assert_eq!(order(&lanes[..2], 1, Some("a")), [4]);
         assert!(order(&lanes, 0, None).is_empty());
+    }
+    #[test]
+    fn a_lane_that_ages_rises_with_its_first_job_and_falls_when_that_is_taken() {
+        // Claimable since the time that is their number, in microseconds; now it is 9.
+        let lanes = [lane("a", 0, &[1, 8, 9]), lane("b", 3, &[7, 9]), lane("c", 2, &[3])];
+        let order = |aging| {
+            let aging = Some(Duration::from_micros(aging));
+            pick(&lanes, 9, 9, Order { turn: None, aging }).iter().map(|choice| choice.id).collect::<Vec<_>>()
+        };
+        // Ranks by 2 µs: a 4, then 0, 0; b 4, then 3; c 5.
+        assert_eq!(order(2), [3, 1, 7, 9, 8, 9]);
+        assert_eq!(order(1), [1, 3, 7, 9, 8, 9]);
+        assert_eq!(order(1000), [7, 9, 3, 1, 8, 9]);
+        assert_eq!(order(0), order(1000));
     }
 }

@@ -3,4 +3,5 @@
 DELETE FROM ready
 WHERE id IN (SELECT value FROM json_each(?1))
 RETURNING id, queue, kind, priority, payload, attempt, max_attempts, interruptions, deaths, timeout_ms, max_run_ms,
-    options, enqueued_at, run_at, ready_at, meta
+    options, enqueued_at, run_at, ready_at, meta,
+    extra ->> 'key', extra ->> 'scope'

@@ -234,7 +234,8 @@ impl<'c> Tx<'c> {
     /// Writes down what was counted, and commits a transaction of ours.
     pub(super) async fn commit(mut self) -> Result<()> {
         let tally = std::mem::take(&mut self.tally);
-        tally.write(&mut self).await?;
+        let now = self.now;
+        tally.write(&mut self, now).await?;
         match self.connection {
             Held::Own(transaction) => transaction.commit().await.map_err(fault),
             Held::Callers(_) => Ok(()),

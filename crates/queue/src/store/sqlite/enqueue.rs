@@ -6,9 +6,11 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{
     SqliteStore,
+    admit::admit,
+    coalesce,
     connection::{Durability, Held, Tx},
     fault::{fault, is_busy},
-    json, micros, migrate,
+    json, micros, migrate, settle,
     tally::{Lane, Place},
 };
 use crate::{
@@ -19,7 +21,7 @@ use crate::{
 
 /// Statements take their rows as JSON, in parts of at most so many rows or bytes: larger ones are no faster, and SQLite
 /// bounds the length of a value.
-const PART_ROWS: usize = 1000;
+pub(super) const PART_ROWS: usize = 1000;
 const PART_BYTES: usize = 8 << 20;
 
 #[async_trait]
@@ -89,7 +91,7 @@ fn unbegun(error: sqlx::Error) -> Error {
     migrate::unmigrated(error)
 }
 
-/// In the order of the placeholders of `enqueue.sql` and `enqueue_later.sql`.
+/// In the order of the placeholders of `enqueue.sql`, `enqueue_later.sql` and `enqueue_again.sql`.
 #[derive(Serialize)]
 struct NewRow<'a>(
     i64,
@@ -103,6 +105,7 @@ struct NewRow<'a>(
     Option<String>,
     i64,
     Option<&'a str>,
+    Option<String>,
 );
 
 #[derive(Serialize)]
@@ -118,73 +121,106 @@ async fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         return Ok(Vec::new());
     }
     let first = allocate(tx, jobs.len()).await?;
-    let (mut ready, mut later, mut bodies, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for (id, job) in (first..).zip(jobs) {
-        let payload = job.payload()?;
-        let apart = payload.len() > INLINE_BYTES;
-        if apart {
-            bodies.push((id, payload));
+    let admitted = admit(tx, jobs, first).await?;
+    let mut part = Part::default();
+    for (job, answer) in jobs.iter().zip(&admitted.answers) {
+        if answer.is_new() {
+            part.add(tx, answer.id, job, false).await?;
         }
-        bytes += payload.len() + job.meta.as_ref().map_or(0, String::len);
+    }
+    part.write(tx).await?;
+    admitted.apply(tx, jobs).await?;
+    Ok(admitted.answers)
+}
+
+/// New jobs on their way into the tables.
+#[derive(Default)]
+pub(super) struct Part<'j> {
+    ready: Vec<NewRow<'j>>,
+    later: Vec<NewRow<'j>>,
+    again: Vec<NewRow<'j>>,
+    bodies: Vec<(JobId, &'j str)>,
+    bytes: usize,
+}
+
+impl<'j> Part<'j> {
+    /// Adds a job, and writes when there are many; `again`: it waits for the end of the holder of its key.
+    pub(super) async fn add(&mut self, tx: &mut Tx<'_>, id: JobId, job: &'j NewJob, again: bool) -> Result<()> {
+        let (inline, apart) = split(job)?;
+        self.bodies.extend(apart.map(|payload| (id, payload)));
+        self.bytes += job.payload()?.len() + job.meta.as_ref().map_or(0, String::len);
         let run_at = due(tx.now, job.when);
         let row = NewRow(
-            id,
+            id.0,
             &job.queue,
             job.priority,
             &job.kind,
-            (!apart).then_some(payload),
+            inline,
             job.max_attempts,
             job.timeout.map(millis),
             job.max_run_time.map(millis),
             options(job),
             run_at,
             job.meta.as_deref(),
+            coalesce::extra(job),
         );
-        let lane = Lane { queue: job.queue.clone(), priority: job.priority, kind: job.kind.clone() };
-        let change = tx.tally.lane(&lane);
-        if run_at > tx.now {
-            change.enter(Place::Later);
+        let waits = run_at > tx.now;
+        let change = tx.tally.lane(&lane(job));
+        if waits {
             change.flow.deferred += 1;
-            later.push(row);
         } else {
-            change.enter(Place::Ready);
             change.flow.arrived += 1;
-            ready.push(row);
         }
-        if ready.len() + later.len() == PART_ROWS || bytes > PART_BYTES {
-            write(tx, &mut ready, &mut later, &mut bodies).await?;
-            bytes = 0;
+        let (place, rows) = match (again, waits) {
+            (true, _) => (Place::Held, &mut self.again),
+            (false, true) => (Place::Later, &mut self.later),
+            (false, false) => (Place::Ready, &mut self.ready),
+        };
+        change.enter(place);
+        rows.push(row);
+        if self.ready.len() + self.later.len() + self.again.len() == PART_ROWS || self.bytes > PART_BYTES {
+            self.write(tx).await?;
         }
+        Ok(())
     }
-    write(tx, &mut ready, &mut later, &mut bodies).await?;
-    Ok((first..).take(jobs.len()).map(|id| Enqueued::new(JobId(id))).collect())
+
+    /// Writes what was added.
+    pub(super) async fn write(&mut self, tx: &mut Tx<'_>) -> Result<()> {
+        settle::run(tx, include_str!("enqueue.sql"), &std::mem::take(&mut self.ready)).await?;
+        settle::run(tx, include_str!("enqueue_later.sql"), &std::mem::take(&mut self.later)).await?;
+        settle::run(tx, include_str!("enqueue_again.sql"), &std::mem::take(&mut self.again)).await?;
+        for (id, payload) in self.bodies.drain(..) {
+            put_apart(tx, id, payload).await?;
+        }
+        self.bytes = 0;
+        Ok(())
+    }
 }
 
-async fn write<'j>(
-    tx: &mut Tx<'_>,
-    ready: &mut Vec<NewRow<'j>>,
-    later: &mut Vec<NewRow<'j>>,
-    bodies: &mut Vec<(i64, &str)>,
-) -> Result<()> {
-    for (rows, statement) in [(ready, include_str!("enqueue.sql")), (later, include_str!("enqueue_later.sql"))] {
-        if !rows.is_empty() {
-            sqlx::query(statement).bind(json(rows)).bind(tx.now).execute(&mut **tx).await.map_err(fault)?;
-            rows.clear();
-        }
-    }
-    for (id, payload) in bodies.drain(..) {
-        sqlx::query("INSERT INTO body (job, part, data) VALUES (?1, 'payload', ?2)")
-            .bind(id)
-            .bind(payload)
-            .execute(&mut **tx)
-            .await
-            .map_err(fault)?;
-    }
-    Ok(())
+/// Which counters count a job.
+pub(super) fn lane(job: &NewJob) -> Lane {
+    Lane { queue: job.queue.clone(), priority: job.priority, kind: job.kind.clone() }
+}
+
+/// The payload as it lies in the job's row, and as it lies apart.
+pub(super) fn split(job: &NewJob) -> Result<(Option<&str>, Option<&str>)> {
+    let payload = job.payload()?;
+    Ok(if payload.len() > INLINE_BYTES { (None, Some(payload)) } else { (Some(payload), None) })
+}
+
+/// Writes a payload that lies apart.
+pub(super) async fn put_apart(tx: &mut Tx<'_>, id: JobId, payload: &str) -> Result<()> {
+    sqlx::query("INSERT INTO body (job, part, data) VALUES (?1, 'payload', ?2)")
+        .bind(id.0)
+        .bind(payload)
+        .execute(&mut **tx)
+        .await
+        .map_err(fault)
+        .map(drop)
 }
 
 /// When it may first run: a time that has passed means now.
-fn due(now: i64, when: When) -> i64 {
+pub(super) fn due(now: i64, when: When) -> i64 {
     match when {
         When::Now => now,
         When::After(delay) => now + micros(delay),

@@ -1,8 +1,8 @@
 -- Writes new jobs that may be claimed at once.
 -- ?1: JSON, a row a job: [id, queue, priority, kind, payload, max_attempts, timeout_ms, max_run_ms, options, run_at,
--- meta]. ?2: now. Rows: none. A first seq is the id.
+-- meta, extra]. ?2: now. Rows: none. A first seq is the id.
 INSERT INTO ready (id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths,
-    timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta)
+    timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 0, value ->> 3, value ->> 4, 0, value ->> 5, 0, 0,
-    value ->> 6, value ->> 7, value ->> 8, ?2, value ->> 9, ?2, value ->> 10
+    value ->> 6, value ->> 7, value ->> 8, ?2, value ->> 9, ?2, value ->> 10, value ->> 11
 FROM json_each(?1)

@@ -8,12 +8,14 @@ use async_trait::async_trait;
 use sqlx::Row;
 
 use super::{
-    SqliteStore,
+    SqliteStore, coalesce,
     connection::{Durability, Tx},
     enqueue::allocate,
     fault::fault,
-    json,
-    observe::{depth, until},
+    json, micros,
+    observe::until,
+    queues::depth,
+    release,
     settle::{self, Ending},
     tally::{Lane, Place},
     worker::horizon,
@@ -22,6 +24,9 @@ use crate::{
     JobId, Result,
     store::{BootId, Drift, Maintain, Promoted, Rescued},
 };
+
+/// How long the counters of each minute are remembered: a week, and a day to look back from its beginning.
+const HISTORY: Duration = Duration::from_hours(8 * 24);
 
 #[async_trait]
 impl Maintain for SqliteStore {
@@ -43,8 +48,8 @@ impl Maintain for SqliteStore {
         Ok(0)
     }
 
-    async fn release(&self, _: u32) -> Result<u64> {
-        Ok(0)
+    async fn release(&self, limit: u32) -> Result<u64> {
+        release::release(self, limit).await
     }
 
     async fn purge(&self, limit: u32) -> Result<u64> {
@@ -110,14 +115,22 @@ async fn promote(tx: &mut Tx<'_>, limit: u32) -> Result<u64> {
 
 async fn purge(tx: &mut Tx<'_>, limit: u32) -> Result<u64> {
     let rows = sqlx::query(include_str!("purge.sql")).bind(tx.now).bind(limit).fetch_all(&mut **tx).await;
-    let mut gone = Vec::new();
+    let (mut gone, mut keys) = (Vec::new(), Vec::new());
     for row in rows.map_err(fault)? {
         let lane = Lane { queue: row.get(1), priority: row.get(2), kind: row.get(3) };
         let state = row.get::<&str, _>(4).parse().expect("the table's constraint allows only the names of states");
         tx.tally.lane(&lane).leave(Place::Finished(state));
-        gone.push(JobId(row.get(0)));
+        let id = JobId(row.get(0));
+        keys.extend(row.get::<Option<String>, _>(5).map(|key| (lane.queue, key, id)));
+        gone.push(id);
     }
     settle::forget(tx, &gone).await?;
+    coalesce::let_go(tx, &keys).await?;
+    sqlx::query(include_str!("forget_history.sql"))
+        .bind(tx.now - micros(HISTORY))
+        .execute(&mut **tx)
+        .await
+        .map_err(fault)?;
     forget_dead(tx).await?;
     Ok(gone.len() as u64)
 }
@@ -149,6 +162,7 @@ async fn audit(tx: &mut Tx<'_>) -> Result<Vec<Drift>> {
             depth.ready = actual.ready - counted.ready;
             depth.scheduled = actual.scheduled - counted.scheduled;
             depth.held = actual.held - counted.held;
+            depth.suspects = actual.suspects - counted.suspects;
             depth.running = actual.running - counted.running;
             depth.completed = actual.completed - counted.completed;
             depth.failed = actual.failed - counted.failed;

@@ -13,7 +13,11 @@ use super::{
 use crate::{Error, Result};
 
 /// Each version's script; the first makes version 1.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_jobs.sql"), include_str!("migrations/0002_whole_queue.sql")];
+
+/// The version that began to keep the history of the counters.
+pub(super) const REMEMBERS: i64 = 2;
 
 /// The version that this program needs.
 const NEEDED: i64 = MIGRATIONS.len() as i64;

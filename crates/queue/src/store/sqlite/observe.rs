@@ -1,15 +1,14 @@
 //! What is there: jobs, attempts, queues, workers, each read from one view of the store.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{SqliteStore, connection::Tx, fault::fault, json, time, worker::state};
+use super::{SqliteStore, fault::fault, find, json, queues, ranges, settings, time, worker::state};
 use crate::{
-    AttemptOutcome, AttemptRecord, Binding, Depth, Error, Flow, JobId, JobRecord, Json, LaneState, QueueState, Result,
-    State, WorkerRecord,
+    AttemptOutcome, AttemptRecord, Binding, JobId, JobRecord, Json, QueueState, Result, WorkerRecord,
     store::{BootId, Filter, Observe, Outstanding, Settings, WorkerState},
 };
 
@@ -28,15 +27,24 @@ impl Observe for SqliteStore {
     }
 
     async fn jobs(&self, filter: &Filter, limit: u32) -> Result<Vec<JobRecord>> {
-        self.read(async |tx| jobs(tx, filter, limit).await).await
+        self.read(async |tx| {
+            let ids = find::find(tx, filter, limit).await?;
+            let mut records = Vec::with_capacity(ids.len());
+            for part in ids.chunks(find::PAGE) {
+                let rows = sqlx::query(include_str!("jobs.sql")).bind(json(part)).fetch_all(&mut **tx).await;
+                records.extend(rows.map_err(fault)?.iter().map(job));
+            }
+            Ok(records)
+        })
+        .await
     }
 
-    async fn count(&self, _: &Filter) -> Result<u64> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn count(&self, filter: &Filter) -> Result<u64> {
+        self.read(async |tx| find::count(tx, filter).await).await
     }
 
     async fn settings(&self) -> Result<Vec<Settings>> {
-        Err(Error::Rejected("not built yet".into()))
+        self.read(async |tx| settings::settings(tx).await).await
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>> {
@@ -49,7 +57,7 @@ impl Observe for SqliteStore {
     }
 
     async fn queues(&self) -> Result<Vec<QueueState>> {
-        self.read(async |tx| queues(tx).await).await
+        self.read(async |tx| queues::queues(tx).await).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>> {
@@ -61,7 +69,7 @@ impl Observe for SqliteStore {
     }
 
     async fn outstanding(&self, queues: &Binding) -> Result<Outstanding> {
-        let queues = queues.entries().map(json);
+        let queues = ranges(queues);
         self.read(async |tx| {
             let row = sqlx::query(include_str!("outstanding.sql"))
                 .bind(&queues)
@@ -81,7 +89,7 @@ impl Observe for SqliteStore {
     }
 
     async fn next_due(&self, queues: &Binding) -> Result<Option<Duration>> {
-        let queues = queues.entries().map(json);
+        let queues = ranges(queues);
         self.read(async |tx| {
             let row = sqlx::query(include_str!("next_due.sql")).bind(&queues).fetch_one(&mut **tx).await;
             Ok(row.map_err(fault)?.get::<Option<i64>, _>(0).map(|due| until(tx.now, due)))
@@ -93,40 +101,6 @@ impl Observe for SqliteStore {
 /// The time from now until then; zero if it has passed.
 pub(super) fn until(now: i64, then: i64) -> Duration {
     Duration::from_micros(u64::try_from(then - now).unwrap_or_default())
-}
-
-/// A page of jobs. SQLite does not walk the view by id and stop, but does so in its tables: they say where the page
-/// ends, and the view is read up to there.
-async fn jobs(tx: &mut Tx<'_>, filter: &Filter, limit: u32) -> Result<Vec<JobRecord>> {
-    let after = filter.after.map_or(i64::MIN, |id| id.0);
-    let all = filter.states.is_empty();
-    let states = json(&filter.states);
-    let end = sqlx::query(include_str!("page.sql"))
-        .bind(after)
-        .bind(&filter.queue)
-        .bind(&filter.kind)
-        .bind(all || filter.states.contains(&State::Queued))
-        .bind(all || filter.states.contains(&State::Running))
-        .bind(all || filter.states.contains(&State::Scheduled))
-        .bind(all || filter.states.iter().any(|state| state.is_final()))
-        .bind((!all).then_some(&states))
-        .bind(limit)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(fault)?;
-    let Some(end) = end.get::<Option<i64>, _>(0) else {
-        return Ok(Vec::new());
-    };
-    let rows = sqlx::query(include_str!("jobs.sql"))
-        .bind(after)
-        .bind(&filter.queue)
-        .bind(&filter.kind)
-        .bind((!all).then_some(&states))
-        .bind(end)
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(fault)?;
-    Ok(rows.iter().map(job).collect())
 }
 
 fn job(row: &SqliteRow) -> JobRecord {
@@ -149,8 +123,8 @@ fn job(row: &SqliteRow) -> JobRecord {
         worker: row.get("worker"),
         payload: Json(row.get::<Option<String>, _>("payload").unwrap_or_default()),
         meta: row.get::<Option<String>, _>("meta").map(Json),
-        key: None,
-        reason: None,
+        key: row.get("key"),
+        reason: row.get("reason"),
         error: row.get("error"),
         output: row.get("output"),
     }
@@ -195,114 +169,4 @@ fn worker(row: &SqliteRow, now: i64) -> WorkerRecord {
         beat_at: time(row.get("beat_at")),
         read_at: time(now),
     }
-}
-
-async fn queues(tx: &mut Tx<'_>) -> Result<Vec<QueueState>> {
-    let read_at = time(tx.now);
-    let mut queues: BTreeMap<String, QueueState> = BTreeMap::new();
-    let empty = |queue: &str| QueueState {
-        queue: queue.into(),
-        paused: false,
-        depth: Depth::default(),
-        oldest: None,
-        priorities: Vec::new(),
-        recent: crate::Recent::default(),
-        flow: Flow::default(),
-        lanes: Vec::new(),
-        read_at,
-    };
-    for row in sqlx::query(include_str!("queue_state.sql")).fetch_all(&mut **tx).await.map_err(fault)? {
-        let lane = lane(&row);
-        let queue = queues.entry(lane.queue.clone()).or_insert_with_key(|queue| empty(queue));
-        queue.depth = sum(queue.depth, lane.depth);
-        add(&mut queue.flow, &lane.flow);
-        queue.lanes.push(lane);
-    }
-    for row in sqlx::query("SELECT queue, priority, kind, bucket, n FROM queue_delay")
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(fault)?
-    {
-        let (priority, kind, bucket): (i16, &str, u8) = (row.get(1), row.get(2), row.get(3));
-        let Some(queue) = queues.get_mut(row.get::<&str, _>(0)) else { continue };
-        let lane = queue.lanes.iter_mut().find(|lane| lane.priority == priority && lane.kind == kind);
-        for flow in [Some(&mut queue.flow), lane.map(|lane| &mut lane.flow)].into_iter().flatten() {
-            if let Some(n) = flow.delays.0.get_mut(usize::from(bucket)) {
-                *n += row.get::<i64, _>(4);
-            }
-        }
-    }
-    for row in sqlx::query(include_str!("oldest.sql")).fetch_all(&mut **tx).await.map_err(fault)? {
-        if let (Some(queue), Some(ready_at)) = (queues.get_mut(row.get::<&str, _>(0)), row.get::<Option<i64>, _>(1)) {
-            queue.oldest = Some(until(ready_at, tx.now));
-        }
-    }
-    for row in sqlx::query("SELECT name FROM queue WHERE paused").fetch_all(&mut **tx).await.map_err(fault)? {
-        queues.entry(row.get(0)).or_insert_with_key(|queue| empty(queue)).paused = true;
-    }
-    Ok(queues.into_values().collect())
-}
-
-/// A lane's counters, without its delays.
-fn lane(row: &SqliteRow) -> LaneState {
-    let n = |name: &str| row.get::<i64, _>(name);
-    LaneState {
-        queue: row.get("queue"),
-        priority: row.get("priority"),
-        kind: row.get("kind"),
-        depth: depth(row),
-        flow: Flow {
-            arrived: n("arrived"),
-            deferred: n("deferred"),
-            promoted: n("promoted"),
-            returned: n("returned"),
-            started: n("started"),
-            late: n("late"),
-            completed: n("runs_completed"),
-            failed: n("runs_failed"),
-            run_ms: n("run_ms"),
-            ..Flow::default()
-        },
-    }
-}
-
-/// The counters of depth, by the names of their columns.
-pub(super) fn depth(row: &SqliteRow) -> Depth {
-    let n = |name: &str| row.get::<i64, _>(name);
-    Depth {
-        ready: n("ready"),
-        scheduled: n("scheduled"),
-        held: n("held"),
-        suspects: 0,
-        running: n("running"),
-        completed: n("completed"),
-        failed: n("failed"),
-        cancelled: n("cancelled"),
-    }
-}
-
-fn sum(a: Depth, b: Depth) -> Depth {
-    Depth {
-        ready: a.ready + b.ready,
-        scheduled: a.scheduled + b.scheduled,
-        held: a.held + b.held,
-        suspects: 0,
-        running: a.running + b.running,
-        completed: a.completed + b.completed,
-        failed: a.failed + b.failed,
-        cancelled: a.cancelled + b.cancelled,
-    }
-}
-
-fn add(to: &mut Flow, more: &Flow) {
-    to.arrived += more.arrived;
-    to.deferred += more.deferred;
-    to.promoted += more.promoted;
-    to.returned += more.returned;
-    to.started += more.started;
-    to.late += more.late;
-    to.completed += more.completed;
-    to.failed += more.failed;
-    to.run_ms += more.run_ms;
-    to.delays.merge(&more.delays);
 }

@@ -1,11 +1,11 @@
 -- What these queues still have to do, without gate, pause or counters.
--- ?1: the queues in JSON; NULL is any. ?2: now. Rows: one: ready, due, scheduled, held, running.
--- Any is every queue that has a counter: its row is written with its first job and stays.
+-- ?1: the queues in JSON, as for lanes.sql. ?2: now. Rows: one: ready, due, scheduled, held, running.
+-- Those are asked that have a counter: its row is written with a queue's first job and stays.
 -- Indexes: ready_lane, later_queue, held_queue, running_queue, each once a queue.
 WITH bound (queue) AS MATERIALIZED (
-    SELECT value FROM json_each(?1)
-    UNION ALL
-    SELECT DISTINCT queue FROM queue_state WHERE ?1 IS NULL AND NOT (queue >= 'run:' AND queue < 'run;')
+    SELECT DISTINCT s.queue
+    FROM json_each(?1) j
+    CROSS JOIN queue_state s ON s.queue >= j.value ->> 0 AND (j.value ->> 1 IS NULL OR s.queue < j.value ->> 1)
 )
 SELECT
     EXISTS (SELECT 1 FROM bound b CROSS JOIN ready r ON r.queue = b.queue),

@@ -6,13 +6,14 @@ use serde::Serialize;
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
+    coalesce,
     connection::Tx,
     fault::fault,
     json, micros,
     tally::{Lane, Place},
 };
 use crate::{
-    AttemptOutcome, JobId, Result, State,
+    AttemptOutcome, JobId, Result, Scope, State,
     limits::{INLINE_BYTES, MAX_DEATHS, MAX_ERROR, MAX_INTERRUPTIONS, MAX_OUTPUT, head, tail},
     store::{BootId, Rescue, Settlement, Verdict},
 };
@@ -34,6 +35,8 @@ pub(super) struct RunningJob {
     /// A beat has said that its handler started.
     pub(super) begun: bool,
     worker: String,
+    /// Its coalesce key, and for how long it holds that.
+    key: Option<(String, Scope)>,
 }
 
 /// Where a job goes from `running`.
@@ -188,9 +191,20 @@ impl Ending {
             Fate::Gone => None,
             Fate::Finished { state, .. } => Some(Place::Finished(state)),
             Fate::Later { .. } => Some(Place::Later),
-            Fate::Back if self.is_suspect() => Some(Place::Held),
+            Fate::Back if self.is_suspect() => Some(Place::Suspect),
             Fate::Back => Some(Place::Ready),
         }
+    }
+
+    /// The key that the job lets go of, if this is its end.
+    fn freed(&self) -> Option<(String, String, JobId)> {
+        let (key, scope) = self.job.key.as_ref()?;
+        let over = match self.fate {
+            Fate::Finished { state: State::Failed, .. } => *scope != Scope::UnfinishedOrFailed,
+            Fate::Gone | Fate::Finished { .. } => true,
+            Fate::Later { .. } | Fate::Back => false,
+        };
+        over.then(|| (self.job.lane.queue.clone(), key.clone(), self.job.id))
     }
 
     fn count(&self, tx: &mut Tx<'_>) {
@@ -261,7 +275,13 @@ fn running(row: &SqliteRow) -> RunningJob {
         cancel: row.get(10),
         begun: row.get(11),
         worker: row.get(12),
+        key: row.get::<Option<String>, _>(13).map(|key| (key, scope(row, 14))),
     }
+}
+
+/// How long a job with a key holds it, as its row says.
+pub(super) fn scope(row: &SqliteRow, column: usize) -> Scope {
+    row.get::<Option<&str>, _>(column).and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
 #[derive(Serialize)]
@@ -317,7 +337,9 @@ pub(super) async fn apply(tx: &mut Tx<'_>, endings: Vec<Ending>) -> Result<()> {
             .map_err(fault)?;
     }
     run(tx, "DELETE FROM running WHERE id IN (SELECT value FROM json_each(?1))", &all).await?;
-    forget(tx, &gone).await
+    forget(tx, &gone).await?;
+    let freed: Vec<_> = endings.iter().filter_map(Ending::freed).collect();
+    coalesce::let_go(tx, &freed).await
 }
 
 /// Removes what belongs to jobs that are no more: payloads, outputs, attempts.
@@ -327,7 +349,7 @@ pub(super) async fn forget(tx: &mut Tx<'_>, jobs: &[JobId]) -> Result<()> {
 }
 
 /// A statement over a list of rows in JSON (`?1`) at the transaction's time (`?2`).
-async fn run<T: Serialize>(tx: &mut Tx<'_>, statement: &'static str, rows: &[T]) -> Result<()> {
+pub(super) async fn run<T: Serialize>(tx: &mut Tx<'_>, statement: &'static str, rows: &[T]) -> Result<()> {
     if !rows.is_empty() {
         sqlx::query(statement).bind(json(rows)).bind(tx.now).execute(&mut **tx).await.map_err(fault)?;
     }
@@ -351,6 +373,7 @@ mod tests {
             cancel: false,
             begun: true,
             worker: "host:5".into(),
+            key: None,
         }
     }
 
@@ -382,7 +405,7 @@ mod tests {
         let deaths: Vec<_> = verdicts()
             .iter()
             .map(|verdict| Ending::of(RunningJob { deaths: 2, ..job() }, verdict, Duration::ZERO))
-            .map(|ending| (ending.job.deaths, ending.place() == Some(Place::Held)))
+            .map(|ending| (ending.job.deaths, ending.place() == Some(Place::Suspect)))
             .collect();
         let (kept, cleared) = ((2, true), (0, false));
         assert_eq!(deaths, [cleared, cleared, cleared, cleared, kept, kept, cleared]);

@@ -21,6 +21,8 @@ pub(super) struct Lane {
 pub(super) enum Place {
     Ready,
     Held,
+    /// Among the held, and one of those that count as demand.
+    Suspect,
     Later,
     Running,
     Finished(State),
@@ -36,12 +38,12 @@ pub(super) struct Change {
 impl Change {
     /// A job came to this place.
     pub(super) fn enter(&mut self, place: Place) {
-        *self.at(place) += 1;
+        self.add(place, 1);
     }
 
     /// A job left this place.
     pub(super) fn leave(&mut self, place: Place) {
-        *self.at(place) -= 1;
+        self.add(place, -1);
     }
 
     /// A job that had become claimable so long ago started.
@@ -51,17 +53,20 @@ impl Change {
         self.flow.delays.add(delay);
     }
 
-    fn at(&mut self, place: Place) -> &mut i64 {
+    fn add(&mut self, place: Place, n: i64) {
         let depth = &mut self.depth;
-        match place {
+        if place == Place::Suspect {
+            depth.suspects += n;
+        }
+        *match place {
             Place::Ready => &mut depth.ready,
-            Place::Held => &mut depth.held,
+            Place::Held | Place::Suspect => &mut depth.held,
             Place::Later => &mut depth.scheduled,
             Place::Running => &mut depth.running,
             Place::Finished(State::Failed) => &mut depth.failed,
             Place::Finished(State::Cancelled) => &mut depth.cancelled,
             Place::Finished(_) => &mut depth.completed,
-        }
+        } += n;
     }
 }
 
@@ -78,13 +83,14 @@ impl Tally {
         self.0.get_mut(lane).expect("it was inserted above")
     }
 
-    /// Adds the changes to the counters.
-    pub(super) async fn write(self, connection: &mut SqliteConnection) -> Result<()> {
+    /// Adds the changes to the counters, which are remembered as they were when this minute began.
+    pub(super) async fn write(self, connection: &mut SqliteConnection, now: i64) -> Result<()> {
         let changes: Vec<Row<'_>> =
             self.0.iter().filter(|(_, change)| **change != Change::default()).map(row).collect();
         if changes.is_empty() {
             return Ok(());
         }
+        self.remember(connection, now).await?;
         sqlx::query(include_str!("count.sql")).bind(json(&changes)).execute(&mut *connection).await.map_err(fault)?;
         let mut delays = Vec::new();
         for (lane, change) in &self.0 {
@@ -101,11 +107,31 @@ impl Tally {
         }
         Ok(())
     }
+
+    /// Keeps the flows that are about to change, for whoever asks later what happened since this minute began.
+    async fn remember(&self, connection: &mut SqliteConnection, now: i64) -> Result<()> {
+        let flows = self.0.iter().filter(|(_, change)| change.flow != Flow::default());
+        let lanes: Vec<_> = flows.map(|(lane, _)| (&lane.queue, lane.priority, &lane.kind)).collect();
+        if !lanes.is_empty() {
+            sqlx::query(include_str!("remember.sql"))
+                .bind(json(&lanes))
+                .bind(minute(now))
+                .execute(connection)
+                .await
+                .map_err(fault)?;
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of the minute.
+pub(super) const fn minute(at: i64) -> i64 {
+    at - at.rem_euclid(60_000_000)
 }
 
 /// In the order of the columns of `queue_state`.
 #[derive(Serialize)]
-struct Row<'a>(&'a str, i16, &'a str, [i64; 7], [i64; 9]);
+struct Row<'a>(&'a str, i16, &'a str, [i64; 8], [i64; 9]);
 
 fn row<'a>((lane, change): (&'a Lane, &Change)) -> Row<'a> {
     let (d, f) = (&change.depth, &change.flow);
@@ -113,7 +139,7 @@ fn row<'a>((lane, change): (&'a Lane, &Change)) -> Row<'a> {
         &lane.queue,
         lane.priority,
         &lane.kind,
-        [d.ready, d.scheduled, d.held, d.running, d.completed, d.failed, d.cancelled],
+        [d.ready, d.scheduled, d.held, d.suspects, d.running, d.completed, d.failed, d.cancelled],
         [f.arrived, f.deferred, f.promoted, f.returned, f.started, f.late, f.completed, f.failed, f.run_ms],
     )
 }

@@ -75,26 +75,43 @@ const HOT: &[(&str, &str)] = &[
     ("claim_suspect", include_str!("claim_suspect.sql")),
     ("claimed", include_str!("claimed.sql")),
     ("claimed_suspect", include_str!("claimed_suspect.sql")),
+    ("defer", include_str!("defer.sql")),
     ("due", include_str!("due.sql")),
     ("find", include_str!("find.sql")),
     ("finish", include_str!("finish.sql")),
+    ("forgotten", include_str!("forgotten.sql")),
+    ("found", include_str!("found.sql")),
     ("gate", include_str!("gate.sql")),
     ("give_back", include_str!("give_back.sql")),
+    ("hand_over", include_str!("hand_over.sql")),
+    ("history", include_str!("history.sql")),
+    ("hold_paused", include_str!("hold_paused.sql")),
+    ("holders", include_str!("holders.sql")),
     ("held_by_token", include_str!("held_by_token.sql")),
     ("held_by_worker", include_str!("held_by_worker.sql")),
     ("isolate", include_str!("isolate.sql")),
+    ("jobs", include_str!("jobs.sql")),
+    ("let_go", include_str!("let_go.sql")),
     ("lanes", include_str!("lanes.sql")),
     ("leave", include_str!("leave.sql")),
     ("next_due", include_str!("next_due.sql")),
     ("oldest", include_str!("oldest.sql")),
     ("outstanding", include_str!("outstanding.sql")),
     ("page", include_str!("page.sql")),
+    ("paused", include_str!("paused.sql")),
     ("payloads", include_str!("payloads.sql")),
     ("postpone", include_str!("postpone.sql")),
     ("promote", include_str!("promote.sql")),
     ("purge", include_str!("purge.sql")),
+    ("remember", include_str!("remember.sql")),
+    ("resumed", include_str!("resumed.sql")),
     ("retry", include_str!("retry.sql")),
+    ("stale_keys", include_str!("stale_keys.sql")),
     ("suspects", include_str!("suspects.sql")),
+    ("take_keys", include_str!("take_keys.sql")),
+    ("unhold", include_str!("unhold.sql")),
+    ("unhold_later", include_str!("unhold_later.sql")),
+    ("waiting", include_str!("waiting.sql")),
     ("one job", "SELECT * FROM jobs WHERE id = ?1"),
     ("first due", "SELECT run_at FROM later ORDER BY run_at LIMIT 1"),
     ("remove", "DELETE FROM running WHERE id IN (SELECT value FROM json_each(?1))"),
@@ -105,7 +122,10 @@ const HOT: &[(&str, &str)] = &[
 /// The complaints about a plan: a walk over a table of jobs, or a sort of one.
 async fn complaints(store: &SqliteStore, name: &str, statement: &str) -> Vec<String> {
     // The aliases under which the statements read the tables of jobs.
-    let jobs = ["ready", "running", "later", "held", "finished", "body", "attempt", "r", "l", "h", "f", "b", "a"];
+    let jobs = [
+        "ready", "running", "later", "held", "finished", "body", "attempt", "r", "l", "h", "f", "b", "a", "coalesce",
+        "c",
+    ];
     let explain = format!("EXPLAIN QUERY PLAN {statement}");
     let plan: Vec<String> = store
         .write(Durability::Process, async |tx| {
