@@ -16,11 +16,13 @@
 pub mod eventually;
 pub mod folder;
 pub mod postgres;
+pub mod pgbouncer;
 pub mod process;
 pub mod place;
 
 pub use eventually::eventually;
 pub use folder::Folder;
+pub use pgbouncer::PgBouncer;
 pub use place::Place;
 pub use postgres::{Database, Server};
 pub use process::{Ended, Process, Program, Signal, headcount};

@@ -1,6 +1,6 @@
 //! Databases on a real Postgres server, and servers that a test may break.
 
-mod script;
+pub(crate) mod script;
 mod template;
 
 use std::{
@@ -40,7 +40,7 @@ impl Server {
                     reason = "the tests' own setting; no part of the product reads it"
                 )]
                 match std::env::var("HEADCOUNT_TEST_POSTGRES") {
-                    Ok(admin) => Self { admin, script: None, template: OnceCell::new() },
+                    Ok(admin) => Self::at(admin),
                     // A static is never dropped, but the end of the process closes the pipe that keeps the server up.
                     Err(_) => Self::private().await,
                 }
@@ -48,12 +48,17 @@ impl Server {
             .await
     }
 
+    /// A server that somebody else runs, at this address.
+    pub(crate) fn at(admin: String) -> Self {
+        Self { admin, script: None, template: OnceCell::new() }
+    }
+
     /// A new server for this test alone, which may [crash](Server::stop_immediately) it. It goes when this is dropped.
     ///
     /// # Panics
     /// When it does not start, saying why.
     pub async fn private() -> Self {
-        let (script, admin) = blocking(Script::start).await;
+        let (script, admin) = blocking(|| Script::start("private-postgres", &[])).await;
         Self { admin, script: Some(Arc::new(script)), template: OnceCell::new() }
     }
 
@@ -201,7 +206,7 @@ async fn connect(url: &str) -> PgConnection {
     connected.expect("the test server answers within 30 s").unwrap_or_else(|error| panic!("the test server: {error}"))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),

@@ -81,6 +81,13 @@ impl Session {
     }
 }
 
+/// Tells sleeping workers of jobs before the process ends. The jobs are safe whether or not that succeeds.
+async fn flush(queue: &Queue) {
+    if let Err(error) = queue.flush().await {
+        tracing::warn!(%error, "sleeping workers could not be told: they find the jobs at their next poll");
+    }
+}
+
 /// Does what the command line asks.
 pub(crate) async fn run(command: Command, mut session: Session) -> Result<Exit> {
     let exit = match command {

@@ -1,11 +1,11 @@
 //! Which store a command works on: `--url`, HEADCOUNT_URL, DATABASE_URL, else the embedded one of the user.
 
-use std::{fmt, fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf};
+use std::{fmt, fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use headcount_queue::{
     Error, Queue, StoreUrl,
-    store::{self, Options},
+    store::{self, Options, Store},
 };
 
 use crate::{
@@ -44,19 +44,43 @@ impl fmt::Display for Choice {
     }
 }
 
+/// The store with the schema that `--schema` names, as a parameter of its URL.
+fn in_schema(url: StoreUrl, global: &Global) -> Result<StoreUrl> {
+    let Some(schema) = &global.schema else { return Ok(url) };
+    let StoreUrl::Postgres(text) = url else { return Err(no_schema(schema)) };
+    // What else a name may not hold is for the store to say; this would become another parameter.
+    if !schema.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err(usage(format!(
+            "--schema {schema}: a schema's name is of lower-case letters, digits and underscores"
+        )));
+    }
+    let (address, parameters) = text.split_once('?').unwrap_or((&text, ""));
+    let others = parameters.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("schema="));
+    let ours = format!("schema={schema}");
+    let parameters: Vec<&str> = others.chain([ours.as_str()]).collect();
+    Ok(StoreUrl::Postgres(format!("{address}?{}", parameters.join("&"))))
+}
+
+fn no_schema(schema: &str) -> anyhow::Error {
+    usage(format!("--schema {schema}: only a Postgres store has schemas; name one with --url"))
+}
+
 /// The store that `--url`, HEADCOUNT_URL or, if `allow_database_url`, DATABASE_URL names; none if none does.
 pub(crate) fn named_url(global: &Global, env: &Env, allow_database_url: bool) -> Result<Option<Choice>> {
     if let Some(text) = &global.url {
         let url = text.parse().map_err(|error: Error| usage(format!("--url: {error}")))?;
-        return Ok(Some(Choice { url, source: Source::Flag }));
+        return Ok(Some(Choice { url: in_schema(url, global)?, source: Source::Flag }));
     }
     for variable in [Some(&env::URL), allow_database_url.then_some(&env::DATABASE_URL)].into_iter().flatten() {
         if let Some(text) = env.get(variable)? {
             let url = text.parse().map_err(|error: Error| refused(format!("{}: {error}", variable.name)))?;
-            return Ok(Some(Choice { url, source: Source::Variable(variable.name) }));
+            return Ok(Some(Choice { url: in_schema(url, global)?, source: Source::Variable(variable.name) }));
         }
     }
-    Ok(None)
+    match &global.schema {
+        Some(schema) => Err(no_schema(schema)),
+        None => Ok(None),
+    }
 }
 
 /// The store to work on: a named one, else the embedded one, whose folder is made.
@@ -84,10 +108,14 @@ pub(crate) async fn open(choice: &Choice, options: &Options) -> Result<Queue> {
     Queue::connect_with(&choice.url, options).await.map_err(configured).with_context(|| opening(choice))
 }
 
-/// Connects to a store and makes or updates its tables. Returns their version.
-pub(crate) async fn migrate(choice: &Choice) -> Result<i64> {
+/// Connects to a store whatever its tables are.
+pub(crate) async fn open_unchecked(choice: &Choice) -> Result<Arc<dyn Store>> {
     let store = store::open(&choice.url, &Options::default()).await.map_err(configured);
-    let store = store.with_context(|| opening(choice))?;
+    store.with_context(|| opening(choice))
+}
+
+/// Makes or updates a store's tables. Returns their version.
+pub(crate) async fn migrate(store: &dyn Store, choice: &Choice) -> Result<i64> {
     store.migrate().await.with_context(|| format!("migrating the store {}", choice.url))
 }
 
@@ -145,6 +173,22 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(named) && text.contains("mysql") && !text.contains("s3cret"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_schema_becomes_part_of_the_address_of_a_store_that_has_some() {
+        let schema = |url: &str, schema: &str| {
+            let global = Global { schema: Some(schema.into()), ..flag(url) };
+            store_url(&global, &Env::of([], None), true).map(|choice| choice.url.expose())
+        };
+        assert_eq!(schema("postgres://h/d", "jobs_2").unwrap(), "postgres://h/d?schema=jobs_2");
+        let parameters = "postgres://h/d?schema=a&sslmode=require";
+        assert_eq!(schema(parameters, "b").unwrap(), "postgres://h/d?sslmode=require&schema=b");
+        for (url, name) in [("sqlite:f.db", "a"), ("postgres://h/d", "a&pooler=none"), ("postgres://h/d", "a?b")] {
+            assert_eq!(status(&schema(url, name).unwrap_err()), Exit::Usage, "{url} {name}");
+        }
+        let embedded = Global { schema: Some("a".into()), ..Global::default() };
+        assert_eq!(status(&store_url(&embedded, &Env::of([], None), true).unwrap_err()), Exit::Usage);
     }
 
     #[test]

@@ -42,11 +42,12 @@
 //! ```
 
 pub use headcount_queue::{
-    AttemptOutcome, AttemptRecord, Backoff, Binding, BootId, Context, Delays, Depth, Enqueued, Error, Flow, Job,
-    JobError, JobId, JobRecord, Json, JsonBytes, LaneState, NewJob, Outcome, Queue, QueueState, Result, Retention,
-    State, Stop, StoreUrl, When, WorkerRecord, limits, rescue, store,
+    Admission, AttemptOutcome, AttemptRecord, Backoff, Binding, BootId, Coalesce, Conflict, Context, Delays, Depth,
+    Enqueued, Error, Flow, Job, JobError, JobId, JobRecord, Json, JsonBytes, LaneState, NewJob, Outcome, PriorityState,
+    Queue, QueueState, Recent, Result, Retention, Scope, State, Stop, StoreUrl, When, WorkerRecord, limits, rescue,
+    store,
 };
-pub use headcount_worker::{Builder, Exit, Handler, Stopper, Worker, exec, signals};
+pub use headcount_worker::{Builder, Exit, Handler, Stopper, Verbosity, Worker, exec, signals};
 
 /// What can go wrong with a worker.
 pub use headcount_worker::Error as WorkerError;

@@ -5,6 +5,7 @@
 pub mod roll;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     time::{Duration, Instant},
 };
@@ -12,7 +13,6 @@ use std::{
 use chrono::{DateTime, Utc};
 use headcount_queue::{
     Binding, QueueState, Result, WorkerRecord,
-    limits::PRIVATE_PREFIX,
     store::{Outstanding, Store},
 };
 
@@ -165,7 +165,7 @@ impl StoreReading {
             return Ok(counted);
         }
         match unpaused(&self.queues, queues) {
-            Some(queues) => Ok(exact(store.outstanding(&queues).await?)),
+            Some(asked) => Ok(exact(store.outstanding(&asked).await?, held(&self.queues, queues))),
             None => Ok(Demand::default()),
         }
     }
@@ -176,31 +176,34 @@ fn counted(states: &[QueueState], queues: &Binding) -> Demand {
     for state in states.iter().filter(|state| queues.includes(&state.queue) && !state.paused) {
         // Counters are folded from deltas, and a fold may see a claim before its enqueue: a moment below zero.
         demand.ready += state.depth.ready.max(0) as u64;
-        // Suspects are what is held so far. Jobs held by limits or by other jobs will be no demand: nothing is to be
-        // started for them.
-        demand.suspects |= state.depth.held > 0;
+        // What else is held is no demand: nothing is to be started for a job that waits for another, or whose kind is
+        // paused.
+        demand.suspects |= state.depth.suspects > 0;
     }
     demand
 }
 
-fn exact(outstanding: Outstanding) -> Demand {
-    Demand { ready: u64::from(outstanding.ready), due: outstanding.due, suspects: outstanding.held }
+/// Whether the counters know of jobs that are held in these queues.
+fn held(states: &[QueueState], queues: &Binding) -> bool {
+    states.iter().any(|state| queues.includes(&state.queue) && !state.paused && state.depth.held > 0)
+}
+
+/// `held`: whether the counters knew of held jobs, none of which is a suspect. Held ones that they do not know of may be.
+fn exact(outstanding: Outstanding, held: bool) -> Demand {
+    Demand { ready: u64::from(outstanding.ready), due: outstanding.due, suspects: outstanding.held && !held }
 }
 
 /// These queues without the paused ones; `None` if that leaves none.
 fn unpaused(states: &[QueueState], queues: &Binding) -> Option<Binding> {
     let paused = |queue: &str| states.iter().any(|state| state.paused && state.queue == queue);
-    let names: Vec<String> = match queues {
-        Binding::Any if !states.iter().any(|state| state.paused) => return Some(Binding::Any),
-        Binding::Any => states
-            .iter()
-            .map(|state| &state.queue)
-            .filter(|queue| !queue.starts_with(PRIVATE_PREFIX) && !paused(queue))
-            .cloned()
-            .collect(),
-        Binding::Queues(names) => names.iter().filter(|queue| !paused(queue)).cloned().collect(),
-    };
-    (!names.is_empty()).then_some(Binding::Queues(names))
+    if !states.iter().any(|state| state.paused && queues.includes(&state.queue)) {
+        return Some(queues.clone());
+    }
+    // A prefix stands for the queues that are known; an entry that is a name, for itself.
+    let known = states.iter().map(|state| &state.queue).filter(|queue| queues.includes(queue));
+    let entries = queues.entries().unwrap_or_default().iter().filter(|entry| !entry.ends_with('*'));
+    let names: BTreeSet<String> = known.chain(entries).filter(|queue| !paused(queue)).cloned().collect();
+    (!names.is_empty()).then(|| Binding::Queues(names.into_iter().collect()))
 }
 
 #[cfg(test)]
@@ -209,11 +212,19 @@ mod tests {
 
     use super::*;
 
-    fn queue(name: &str, ready: i64, held: i64, paused: bool) -> QueueState {
+    fn queue(name: &str, ready: i64, suspects: i64, paused: bool) -> QueueState {
         QueueState {
             queue: name.into(),
             paused,
-            depth: Depth { ready, held, scheduled: 50, running: 50, failed: 50, ..Depth::default() },
+            depth: Depth {
+                ready,
+                suspects,
+                held: suspects,
+                scheduled: 50,
+                running: 50,
+                failed: 50,
+                ..Depth::default()
+            },
             oldest: None,
             priorities: Vec::new(),
             recent: headcount_queue::Recent::default(),
@@ -239,12 +250,25 @@ mod tests {
     }
 
     #[test]
+    fn of_the_held_only_suspects_are_demand() {
+        let mut state = queue("mail", 0, 0, false);
+        state.depth.held = 2;
+        assert!(counted(&[state.clone()], &Binding::Any).is_none(), "they wait for others, or their kind is paused");
+        let outstanding = Outstanding { held: true, ..Outstanding::default() };
+        assert!(exact(outstanding, held(&[state.clone()], &Binding::Any)).is_none());
+        state.depth.held = 0;
+        assert!(exact(outstanding, held(&[state], &Binding::Any)).suspects, "the counters do not know of it yet");
+    }
+
+    #[test]
     fn paused_queues_are_not_asked_about() {
         let states = [queue("mail", 0, 0, false), queue("media", 0, 0, true), queue("run:x", 0, 0, false)];
         let asked = |queues: &str| unpaused(&states, &queues.parse().unwrap()).map(|q| q.to_string());
         assert_eq!(asked("").as_deref(), Some("mail"));
         assert_eq!(asked("mail,media,new").as_deref(), Some("mail,new"));
         assert_eq!(asked("media"), None);
+        assert_eq!(asked("m*, new").as_deref(), Some("mail,new"));
+        assert_eq!(asked("mail*").as_deref(), Some("mail*"), "none of them is paused");
         assert_eq!(unpaused(&states[..1], &Binding::Any), Some(Binding::Any));
     }
 }

@@ -8,12 +8,16 @@
 //! go on with the buffer, and ends gather for the next call: the slower the store, the larger the batches.
 
 mod call;
+mod doze;
 mod end;
 mod pace;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -40,8 +44,10 @@ use crate::{
     registry::Registry,
     run::{self, Ended},
     settle::{Outbox, settlement},
+    verbosity::tell,
 };
 use call::Answer;
+use doze::Doze;
 use pace::{HOLD, Pace};
 
 /// Ends of attempts taken up at once.
@@ -73,6 +79,7 @@ pub(crate) struct Dispatcher {
     outage: Outage,
 
     pace: Pace,
+    doze: Doze,
     /// When to claim next if slots are free.
     poll_at: Instant,
     /// Something became claimable since the latest claim was sent.
@@ -124,8 +131,10 @@ struct Running {
 /// What the dispatcher listens to.
 pub(crate) struct Ears {
     pub(crate) orders: mpsc::UnboundedReceiver<Orders>,
-    /// Notified when due jobs were made claimable, or a dead worker's jobs put back.
+    /// Notified when jobs came in, fell due, were released, or were put back after their worker's death.
     pub(crate) poke: Arc<Notify>,
+    /// Whether it is notified of jobs that come in.
+    pub(crate) hears: Arc<AtomicBool>,
 }
 
 impl Dispatcher {
@@ -154,6 +163,7 @@ impl Dispatcher {
             outbox: Outbox::default(),
             outage: Outage::of("claiming and settling jobs"),
             pace: Pace::new(),
+            doze: Doze::default(),
             poll_at: Instant::now(),
             woken: false,
             retry_at: None,
@@ -184,6 +194,8 @@ impl Dispatcher {
         let mut ends = Vec::with_capacity(ENDS);
         loop {
             let now = Instant::now();
+            // One that is about to end when nothing is left to do has no use for sleep.
+            self.doze.hears = ears.hears.load(Ordering::Relaxed) && !self.config.exit_if_empty;
             self.obey(*phases.borrow_and_update());
             if let Some(deadlines) = self.deadlines() {
                 if now >= deadlines.drop_at && !self.dropped {
@@ -284,7 +296,8 @@ impl Dispatcher {
         let (key, token, suspect) = (key(&job), job.token, job.is_suspect());
         let mut reporter = Reporter { key, ended: Some(self.ended.clone()) };
         let span = tracing::info_span!("job", id = %job.id, kind = job.kind, attempt = job.attempt);
-        let attempt = run::attempt(Arc::clone(&self.registry), job, stop, self.config.cancel_grace);
+        let (grace, verbosity) = (self.config.cancel_grace, self.config.verbosity);
+        let attempt = run::attempt(Arc::clone(&self.registry), job, stop, grace, verbosity);
         let task = async move { reporter.report(attempt.await) };
         let task = self.tasks.spawn(task.instrument(span)).abort_handle();
         self.running.insert(key, Running { token, task, since: Instant::now(), suspect });
@@ -353,10 +366,13 @@ impl Dispatcher {
         if self.state == state {
             return;
         }
+        let verbosity = self.config.verbosity;
         match state {
-            WorkerState::Draining => tracing::info!("draining: nothing more is claimed unless the worker is recalled"),
-            WorkerState::Active => tracing::info!("recalled: claiming again"),
-            WorkerState::Leaving => tracing::info!("leaving: the worker is about to be removed"),
+            WorkerState::Draining => {
+                tell!(verbosity, "draining: nothing more is claimed unless the worker is recalled");
+            }
+            WorkerState::Active => tell!(verbosity, "recalled: claiming again"),
+            WorkerState::Leaving => tell!(verbosity, "leaving: the worker is about to be removed"),
             WorkerState::Dead => {}
         }
         self.state = state;

@@ -11,15 +11,21 @@ use headcount_queue::{
 use crate::{
     Error, Exit, Worker,
     registry::{Handler, Registration, Registry},
+    verbosity::Verbosity,
 };
 
 /// A worker's validated options.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Config {
     pub(crate) queues: Binding,
     pub(crate) slots: u32,
     pub(crate) poll: Duration,
     pub(crate) jitter: bool,
+    pub(crate) listen: bool,
+    pub(crate) aging: Option<Duration>,
+    pub(crate) niceness: Option<i32>,
+    pub(crate) verbosity: Verbosity,
     pub(crate) grace: Duration,
     pub(crate) cancel_grace: Duration,
     pub(crate) beat: Duration,
@@ -51,6 +57,10 @@ impl Builder<()> {
             slots: 10,
             poll: Duration::from_millis(250),
             jitter: true,
+            listen: true,
+            aging: None,
+            niceness: None,
+            verbosity: Verbosity::Normal,
             grace: Duration::from_secs(25),
             cancel_grace: Duration::from_secs(5),
             beat: Duration::from_secs(3),
@@ -87,7 +97,8 @@ impl<S: Send + Sync + 'static> Builder<S> {
         self
     }
 
-    /// The queues it serves, separated by commas: `"media, mail"`. Default any, except private ones (`run:…`).
+    /// The queues it serves, separated by commas: `"media, mail.*"`, where `mail.*` stands for all that begin with
+    /// `mail.`. Default any, except private ones (`run:…`).
     pub fn queues(mut self, queues: &str) -> Self {
         self.queues = queues.parse();
         self
@@ -100,7 +111,8 @@ impl<S: Send + Sync + 'static> Builder<S> {
     }
 
     /// How often to look for jobs when there were none. Default 250 ms. Shorter finds them sooner and asks the store
-    /// more often; a worker in the process that enqueues is told anyway.
+    /// more often; a worker in the process that enqueues is told anyway. One that [listens](Builder::listen) looks less
+    /// often, down to every fourth time, the longer it finds nothing.
     pub fn poll(mut self, poll: Duration) -> Self {
         self.config.poll = poll;
         self
@@ -110,6 +122,35 @@ impl<S: Send + Sync + 'static> Builder<S> {
     /// come together. Default yes.
     pub fn jitter(mut self, jitter: bool) -> Self {
         self.config.jitter = jitter;
+        self
+    }
+
+    /// Whether the store may tell it that jobs came in, where the store can: they then start within milliseconds,
+    /// whoever enqueued them, at the cost of one connection. Default yes. Where it fails, that is logged, and polling
+    /// goes on.
+    pub fn listen(mut self, listen: bool) -> Self {
+        self.config.listen = listen;
+        self
+    }
+
+    /// For each such time that the first job of a queue's priority has waited, that priority counts as one higher, so
+    /// that a stream of urgent jobs starves nobody. Default none: priorities are strict.
+    pub fn age_priorities(mut self, each: Duration) -> Self {
+        self.config.aging = Some(each);
+        self
+    }
+
+    /// How willing the whole process, child processes included, is to let others of its machine go first: −20 to 19, as
+    /// the command `nice` has it. Default as it was started. Less than it has takes a permission; without it, a warning
+    /// is logged, and nothing changes.
+    pub fn nice(mut self, niceness: i32) -> Self {
+        self.config.niceness = Some(niceness);
+        self
+    }
+
+    /// How much it logs, in whatever collects the process's `tracing` events. Default [`Verbosity::Normal`].
+    pub fn verbosity(mut self, verbosity: Verbosity) -> Self {
+        self.config.verbosity = verbosity;
         self
     }
 
@@ -197,8 +238,12 @@ impl<S: Send + Sync + 'static> Builder<S> {
         if config.exit_after == Some(0) {
             return reject("exit after 0 jobs would never start one".into());
         }
+        if let Some(niceness) = config.niceness.filter(|niceness| !(-20..=19).contains(niceness)) {
+            return reject(format!("a niceness of {niceness}: -20 to 19 are allowed"));
+        }
         for (what, length) in [
             ("the poll interval", config.poll),
+            ("the time by which priorities age", config.aging.unwrap_or(config.poll)),
             ("the grace", config.grace),
             ("the beat", config.beat),
             ("the vigil's window", config.vigil.window),

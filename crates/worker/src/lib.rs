@@ -4,7 +4,8 @@
 //! what became of them. Most programs use the `headcount` crate, which re-exports this one.
 //!
 //! In reading order: [`Builder`] says what a worker is told, [`Handler`] what runs a job, `run` how one attempt ends,
-//! `claim` how jobs come in and outcomes go out, `heartbeat` how others know that it lives, [`Stopper`] how it stops.
+//! `claim` how jobs come in and outcomes go out, `waking` how it hears of
+//! them, `heartbeat` how others know that it lives, [`Stopper`] how it stops.
 
 mod error;
 mod config;
@@ -16,8 +17,11 @@ mod settle;
 mod claim;
 mod heartbeat;
 mod drain;
+mod waking;
 mod upkeep;
 mod outage;
+mod nice;
+mod verbosity;
 #[cfg(test)]
 mod sample;
 pub mod exec;
@@ -27,4 +31,5 @@ pub use config::Builder;
 pub use drain::Stopper;
 pub use error::Error;
 pub use registry::Handler;
+pub use verbosity::Verbosity;
 pub use worker::{Exit, Worker};

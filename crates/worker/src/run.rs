@@ -24,6 +24,7 @@ use crate::{
     hands::tell,
     outage::jittered,
     registry::{Entry, Registry, Rules},
+    verbosity::{Verbosity, detail, tell as tell_operator},
 };
 
 /// How long a job of a kind that this worker does not know waits before it is looked at again.
@@ -60,12 +61,14 @@ pub(crate) async fn attempt(
     job: Arc<ClaimedJob>,
     stop: watch::Sender<Option<Stop>>,
     cancel_grace: Duration,
+    verbosity: Verbosity,
 ) -> Ended {
     let began = Instant::now();
     let Some(entry) = registry.find(&job.kind) else {
         return Ended { verdict: Some(unknown_kind(&job.kind)), ran: Duration::ZERO, broken: None };
     };
     let rules = entry.rules.for_job(&job);
+    detail!(verbosity, id = %job.id, kind = job.kind, attempt = job.attempt, "attempt started");
     let end = run(entry, rules, &job, &stop, cancel_grace).await;
     let told = *stop.borrow();
     // A broken environment is nobody's failed attempt, whichever handler found it.
@@ -74,7 +77,7 @@ pub(crate) async fn attempt(
         Some(_) => Some(Verdict::Return),
         None => verdict(&job, &rules, end, told, rand::random()),
     };
-    tell_of(&job, verdict.as_ref());
+    tell_of(&job, verdict.as_ref(), verbosity);
     Ended { verdict, ran: began.elapsed(), broken }
 }
 
@@ -207,12 +210,12 @@ fn unknown_kind(kind: &str) -> Verdict {
 }
 
 /// One line in the log for each attempt.
-fn tell_of(job: &ClaimedJob, verdict: Option<&Verdict>) {
+fn tell_of(job: &ClaimedJob, verdict: Option<&Verdict>, verbosity: Verbosity) {
     let (id, kind, attempt) = (job.id, &job.kind, job.attempt);
     match verdict {
         None => tracing::warn!(%id, kind, attempt, "job taken away: its result does not count"),
-        Some(Verdict::Completed { .. }) => tracing::debug!(%id, kind, attempt, "job completed"),
-        Some(Verdict::Snooze { after, .. }) => tracing::debug!(%id, kind, attempt, ?after, "job snoozed"),
+        Some(Verdict::Completed { .. }) => detail!(verbosity, %id, kind, attempt, "job completed"),
+        Some(Verdict::Snooze { after, .. }) => detail!(verbosity, %id, kind, attempt, ?after, "job snoozed"),
         Some(Verdict::Retry { error, after }) => {
             let error = limits::tail(error, 500);
             tracing::warn!(%id, kind, attempt, error, ?after, "attempt failed: it will be retried");
@@ -221,9 +224,9 @@ fn tell_of(job: &ClaimedJob, verdict: Option<&Verdict>) {
             let error = limits::tail(error, 500);
             tracing::error!(%id, kind, attempt, error, "job failed");
         }
-        Some(Verdict::Cancelled { reason }) => tracing::info!(%id, kind, attempt, reason, "job cancelled"),
+        Some(Verdict::Cancelled { reason }) => tell_operator!(verbosity, %id, kind, attempt, reason, "job cancelled"),
         Some(Verdict::Interrupt { reason }) => tracing::warn!(%id, kind, attempt, reason, "job interrupted"),
-        Some(Verdict::Return) => tracing::info!(%id, kind, "job given back"),
+        Some(Verdict::Return) => tell_operator!(verbosity, %id, kind, "job given back"),
     }
 }
 

@@ -18,6 +18,10 @@ use crate::outage::{Outage, jittered};
 const PROMOTE: u32 = 1000;
 /// Jobs purged in one call.
 const PURGE: u32 = 1000;
+/// Held jobs let go in one call.
+const RELEASE: u32 = 1000;
+/// The statements that end a job or resume a kind release what they see; what they miss waits no longer than this.
+const RELEASE_EVERY: Duration = Duration::from_secs(1);
 const FOLD_EVERY: Duration = Duration::from_secs(1);
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 const AUDIT_EVERY: Duration = Duration::from_hours(1);
@@ -26,6 +30,7 @@ const AUDIT_EVERY: Duration = Duration::from_hours(1);
 pub(crate) fn start(store: &Arc<dyn Store>, poll: Duration, vigil: Vigil, poke: &Arc<Notify>) -> JoinSet<()> {
     let mut loops = JoinSet::new();
     loops.spawn(promote(Arc::clone(store), poll, Arc::clone(poke)));
+    loops.spawn(release(Arc::clone(store), Arc::clone(poke)));
     loops.spawn(every(FOLD_EVERY, "adding up the counters", Arc::clone(store), fold));
     loops.spawn(every(PURGE_EVERY, "purging finished jobs", Arc::clone(store), purge));
     loops.spawn(every(AUDIT_EVERY, "auditing the counters", Arc::clone(store), audit));
@@ -53,6 +58,25 @@ async fn promote(store: Arc<dyn Store>, poll: Duration, poke: Arc<Notify>) {
             Err(error) => outage.failed(&error),
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Makes held jobs claimable that nothing holds back any more.
+async fn release(store: Arc<dyn Store>, poke: Arc<Notify>) {
+    let mut outage = Outage::of("releasing held jobs");
+    let mut pause = RELEASE_EVERY.mul_f64(rand::random_range(0.0..1.0));
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = match store.release(RELEASE).await {
+            Ok(released) => {
+                outage.over();
+                if released > 0 {
+                    poke.notify_one();
+                }
+                if released >= u64::from(RELEASE) { Duration::ZERO } else { jittered(RELEASE_EVERY) }
+            }
+            Err(error) => outage.failed(&error),
+        };
     }
 }
 

@@ -1,6 +1,11 @@
 //! A worker from its start to its farewell.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use headcount_queue::{
     Binding, Queue, QueueState,
@@ -18,8 +23,11 @@ use crate::{
     drain::Stopper,
     hands::Hands,
     heartbeat::Heartbeat,
+    nice::be_nice,
     registry::Registry,
     signals, upkeep,
+    verbosity::tell,
+    waking,
 };
 
 /// How long a worker may take to say good-bye. It holds nothing by then: where the store does not answer, the worker is
@@ -98,17 +106,25 @@ impl Worker {
         let Self { queue, registry, config, stopper } = self;
         let store = Arc::clone(queue.store());
         let _signals = config.signals.then(|| signals::listen(&stopper)).transpose()?;
+        if let Some(niceness) = config.niceness {
+            be_nice(niceness);
+        }
+        let verbosity = config.verbosity;
         let hands = Arc::new(Hands::new());
         let poke = Arc::new(Notify::new());
-        let (orders, heard) = mpsc::unbounded_channel();
+        let (orders, ordered) = mpsc::unbounded_channel();
         let heartbeat =
             Heartbeat::start(Arc::clone(&store), Arc::clone(&hands), orders, config.beat, config.vigil.window)?;
         let mut upkeep = upkeep::start(&store, config.poll, config.vigil, &poke);
         let check = start_check(queue.clone(), Arc::clone(&registry), config.queues.clone());
         upkeep.spawn(check);
+        let hears = Arc::new(AtomicBool::new(false));
+        if config.listen {
+            upkeep.spawn(waking::listen(store.clone(), config.queues.clone(), Arc::clone(&poke), Arc::clone(&hears)));
+        }
 
         let (mut dispatcher, reports) = Dispatcher::new(config, queue, registry, hands, stopper);
-        let exit = dispatcher.run(Ears { orders: heard, poke }, reports).await;
+        let exit = dispatcher.run(Ears { orders: ordered, poke, hears }, reports).await;
 
         drop(upkeep);
         // A beat after the farewell would only be told that the worker is dead.
@@ -123,7 +139,7 @@ impl Worker {
         }
         drop(dispatcher);
         if let Ok(exit) = &exit {
-            tracing::info!(?exit, "worker ended");
+            tell!(verbosity, ?exit, "worker ended");
         }
         exit
     }

@@ -1,15 +1,16 @@
-//! A server run by `tests/private-postgres`, which says how it is spoken to.
+//! A server run by `tests/private-postgres` or `tests/private-pgbouncer`, which say how they are spoken to.
 
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, PoisonError},
 };
 
 /// A running script; the server goes when this is dropped, or when this process ends in any other way.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(crate) struct Script {
     pipes: Mutex<Option<Pipes>>,
     child: Child,
 }
@@ -21,9 +22,10 @@ struct Pipes {
 }
 
 impl Script {
-    /// Starts a server and returns its address.
-    pub(super) fn start() -> (Self, String) {
-        let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/private-postgres"))
+    /// Starts a server by the program of this name in `tests`, and returns its address.
+    pub(crate) fn start(program: &str, args: &[&str]) -> (Self, String) {
+        let mut child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(program))
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Its failures come as answers. A test runner would wait for whoever holds its own output open.
@@ -31,16 +33,16 @@ impl Script {
             // Not in our group: a runner that kills a test kills the group, and the script has to clean up after it.
             .process_group(0)
             .spawn()
-            .expect("tests/private-postgres can be run");
+            .unwrap_or_else(|error| panic!("tests/{program} can be run: {error}"));
         let orders = child.stdin.take().expect("it is piped");
         let mut answers = BufReader::new(child.stdout.take().expect("it is piped"));
         let address = answer(&mut answers);
-        assert!(address.starts_with("postgres://"), "no private Postgres server: {address}");
+        assert!(address.starts_with("postgres://"), "{program}: no server: {address}");
         (Self { pipes: Mutex::new(Some(Pipes { orders, answers })), child }, address)
     }
 
     /// Gives an order and waits until it is carried out.
-    pub(super) fn order(&self, order: &str) {
+    pub(crate) fn order(&self, order: &str) {
         let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
         let pipes = pipes.as_mut().expect("they are open until the drop");
         writeln!(pipes.orders, "{order}").expect("the script reads its orders");

@@ -5,6 +5,9 @@ use crate::{Place, SOON, on_each_store};
 on_each_store!(
     a_job_is_kept_as_it_was_given,
     each_line_is_a_job,
+    jobs_with_one_key_coalesce_and_that_is_said,
+    lines_coalesce_by_a_field_of_theirs,
+    a_job_that_is_to_run_again_waits_for_the_one_that_runs,
     a_bad_line_is_named_and_nothing_of_its_bulk_is_enqueued
 );
 
@@ -36,6 +39,62 @@ async fn each_line_is_a_job(place: Place) {
     let jobs = place.rows("jobs list --limit 0").await;
     let payloads: Vec<_> = jobs.iter().map(|job| job["payload"]["n"].as_i64().unwrap()).collect();
     assert!(payloads.iter().copied().eq(0..2500), "{payloads:?}");
+}
+
+async fn jobs_with_one_key_coalesce_and_that_is_said(place: Place) {
+    let id = place.enqueue("sync 1 --key user-7 --in 1h").await;
+    let kept = place.says("enqueue sync 2 --key user-7").await;
+    assert_eq!(kept.stdout().trim(), id, "the id is of the job that does the work");
+    assert!(kept.stderr().contains(&format!("coalesced: job {id} holds this key")), "{kept}");
+    let row = place.row("enqueue sync 3 --key user-7 --on-conflict replace").await;
+    assert_eq!((row["id"].to_string(), &row["admission"]), (id.clone(), &"replaced".into()), "{row}");
+    let job = place.row(&format!("jobs show {id}")).await;
+    assert_eq!((&job["payload"], &job["key"], &job["state"]), (&3.into(), &"user-7".into(), &"queued".into()), "{job}");
+    assert!(place.says(&format!("jobs show {id}")).await.stdout().contains("key           user-7"));
+    // Keys belong to the queue.
+    let other = place.row("enqueue sync 4 --key user-7 --queue mail").await;
+    assert_eq!(other["admission"], "new", "{other}");
+    assert_eq!(place.states().await.len(), 2);
+}
+
+async fn lines_coalesce_by_a_field_of_theirs(place: Place) {
+    let lines = r#"{"key":"a","n":1}
+{"key":"b","n":2}
+{"key":"a","n":3}
+"#;
+    let enqueue = || place.headcount("enqueue sync --lines --key-field key").stdin(lines);
+    let ended = enqueue().start().ends_well(SOON).await;
+    let ids: Vec<String> = ended.stdout().lines().map(str::to_owned).collect();
+    assert_eq!((ids.len(), &ids[0]), (3, &ids[2]), "{ended}");
+    assert!(ended.stderr().contains("1 of the lines coalesced"), "{ended}");
+    let again = enqueue().start().ends_well(SOON).await;
+    assert_eq!(again.stdout().lines().collect::<Vec<_>>(), ids);
+    assert_eq!(place.rows("jobs list").await.len(), 2);
+    let bad = place.headcount("enqueue sync --lines --key-field user").stdin(lines).start().ends(SOON).await;
+    assert_eq!(bad.code(), Some(2), "{bad}");
+    assert!(bad.stderr().contains("line 1: the payload has no text or number at \"user\""), "{bad}");
+}
+
+async fn a_job_that_is_to_run_again_waits_for_the_one_that_runs(place: Place) {
+    let handler = place.handler("echo $HEADCOUNT_JOB_ID >>started; while [ ! -e gate ]; do sleep 0.05; done");
+    let first = place.enqueue("sync --key k").await;
+    let mut worker = place.headcount(&format!("work --poll 50ms --exec {handler}")).start();
+    place.written("started", SOON).await;
+    let again = place.says("enqueue sync --key k --on-conflict run-again").await;
+    let second = again.stdout().trim().to_owned();
+    assert!(again.stderr().contains(&format!("runs when job {first}, which holds this key, is over")), "{again}");
+    let shown = place.says(&format!("jobs show {second}")).await.stdout();
+    assert!(shown.contains(&format!("held          again: it runs when job {first}, which holds its key")), "{shown}");
+    assert_eq!(place.row(&format!("jobs show {second}")).await["holder"].to_string(), first);
+    assert_eq!(place.enqueue("sync --key k --on-conflict run-again").await, second, "once for all that come meanwhile");
+    std::fs::write(place.folder.file("gate"), "").unwrap();
+    headcount_tests::eventually("the second runs after the first", SOON, async || {
+        let started = place.written("started", SOON).await;
+        if started == format!("{first}\n{second}\n") { Ok(()) } else { Err(started) }
+    })
+    .await;
+    assert!(worker.signal(headcount_tests::Signal::TERM));
+    worker.ends_well(SOON).await;
 }
 
 async fn a_bad_line_is_named_and_nothing_of_its_bulk_is_enqueued(place: Place) {
@@ -71,6 +130,9 @@ async fn what_is_not_allowed_is_refused_with_status_2() {
         ("enqueue k --in 4000d", "ten years"),
         ("enqueue k --at tomorrow", "2026-01-31T08:00:00Z"),
         ("enqueue k 1 --lines", "leave out PAYLOAD"),
+        ("enqueue k --key a --scope always", "unfinished-or-failed"),
+        ("enqueue k --key a --on-conflict drop", "run-again"),
+        ("enqueue k {} --key-field id", "\"id\""),
         ("enqueue", "<KIND>"),
     ] {
         let ended = place.headcount(line).start().ends(SOON).await;

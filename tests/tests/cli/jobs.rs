@@ -1,12 +1,13 @@
-//! `headcount jobs` and `headcount queues`.
+//! `headcount jobs`.
 
 use crate::{Place, SOON, on_each_store};
 
 on_each_store!(
     jobs_are_moved_by_their_ids,
     jobs_are_moved_by_a_filter_that_says_how_many,
-    a_list_goes_on_where_it_ended,
-    queues_show_how_many_jobs_stand_where
+    every_filter_narrows_what_is_listed_and_moved,
+    a_job_that_holds_no_key_any_more_is_not_retried_over_the_one_that_does,
+    a_list_goes_on_where_it_ended
 );
 
 /// Fails every job of the queue `default`.
@@ -65,15 +66,72 @@ async fn jobs_are_moved_by_a_filter_that_says_how_many(place: Place) {
     assert_eq!(ended.code(), Some(2), "{ended}");
     assert_eq!(place.states().await, before);
 
-    assert_eq!(place.rows("jobs retry --kind send --yes").await.len(), 3);
-    assert_eq!(place.rows("jobs cancel --queue default --kind send --yes").await.len(), 3);
+    let retried = place.row("jobs retry --kind send --yes").await;
+    assert_eq!((&retried["action"], &retried["jobs"]), (&"retry".into(), &3.into()), "{retried}");
+    let cancelled = place.says("jobs cancel --queue default --kind send --yes").await.stdout();
+    assert_eq!(cancelled, "cancelled 3 jobs; workers are told to stop those that run\n");
     assert_eq!(place.states().await, ["cancelled", "cancelled", "cancelled", "queued", "scheduled"]);
     // What has not run yet is deleted only when its state is named.
-    assert_eq!(place.rows("jobs delete --kind send --yes").await.len(), 3);
+    assert_eq!(place.row("jobs delete --kind send --yes").await["jobs"], 3);
     assert_eq!(place.states().await, ["queued", "scheduled"]);
-    assert_eq!(place.rows("jobs delete --state queued,scheduled -y").await.len(), 2);
+    assert_eq!(place.row("jobs delete --state queued,scheduled -y").await["jobs"], 2);
     let none = place.says("jobs delete --state failed -y").await;
     assert!(none.stdout().is_empty() && none.stderr().contains("nothing was changed"), "{none}");
+}
+
+async fn every_filter_narrows_what_is_listed_and_moved(place: Place) {
+    let lines = r#"{"user":{"id":7},"to":["a","b"]}
+{"user":{"id":8},"to":["c"]}
+{"user":{"id":"7"}}
+"#;
+    place.headcount("enqueue send --lines").stdin(lines).start().ends_well(SOON).await;
+    fail_all(&place).await;
+    let keyed = place.enqueue("send --key k1 --queue mail").await;
+    let other = place.enqueue("ping --queue mail").await;
+    let ids = async |filter: &str| -> Vec<String> {
+        place.rows(&format!("jobs list {filter}")).await.iter().map(|job| job["id"].to_string()).collect()
+    };
+    let all = ids("").await;
+    assert_eq!(all.len(), 5);
+    for (filter, expected) in [
+        (format!("--id {},{keyed}", all[0]), vec![&all[0], &keyed]),
+        ("--key k1".into(), vec![&keyed]),
+        ("--key none".into(), vec![]),
+        ("--error route".into(), vec![&all[0], &all[1], &all[2]]),
+        ("--error train".into(), vec![]),
+        ("--older-than 1h".into(), vec![]),
+        ("--older-than 0s".into(), all.iter().collect()),
+        ("--payload user.id=7".into(), vec![&all[0], &all[2]]),
+        ("--payload to.1=b".into(), vec![&all[0]]),
+        ("--queue mail --kind ping".into(), vec![&other]),
+        ("--state failed --payload user.id=8".into(), vec![&all[1]]),
+    ] {
+        assert_eq!(ids(&filter).await.iter().collect::<Vec<_>>(), expected, "{filter}");
+    }
+    let ended = place.headcount("jobs list --payload user.id").start().ends(SOON).await;
+    assert_eq!(ended.code(), Some(2), "{ended}");
+
+    assert_eq!(place.row("jobs retry --payload user.id=7 --yes").await["jobs"], 2);
+    assert_eq!(place.states().await, ["queued", "failed", "queued", "queued", "queued"]);
+    assert_eq!(place.row(&format!("jobs cancel --id {other} --yes")).await["jobs"], 1);
+    assert_eq!(place.row("jobs delete --error route --yes").await["jobs"], 1, "only the one that is over");
+    assert_eq!(place.states().await, ["queued", "queued", "queued", "cancelled"]);
+}
+
+async fn a_job_that_holds_no_key_any_more_is_not_retried_over_the_one_that_does(place: Place) {
+    let failed = place.enqueue("send --key k1").await;
+    fail_all(&place).await;
+    let holder = place.enqueue("send --key k1").await;
+    assert_ne!(failed, holder);
+    let ended = place.headcount(&format!("jobs retry {failed}")).start().ends(SOON).await;
+    assert_eq!(ended.code(), Some(1), "{ended}");
+    assert!(ended.stderr().contains(&format!("job {holder} of its queue holds its coalesce key")), "{ended}");
+    let all = place.says("jobs retry --key k1 --yes").await;
+    assert!(all.stdout().is_empty() && all.stderr().contains("1 of 1 had moved on"), "{all}");
+    assert_eq!(place.states().await, ["failed", "queued"]);
+    place.says(&format!("jobs cancel {holder}")).await;
+    place.says(&format!("jobs retry {failed}")).await;
+    assert_eq!(place.states().await, ["queued", "cancelled"]);
 }
 
 async fn a_list_goes_on_where_it_ended(place: Place) {
@@ -88,19 +146,4 @@ async fn a_list_goes_on_where_it_ended(place: Place) {
     let payloads: Vec<i64> =
         second.json::<serde_json::Value>().iter().map(|job| job["payload"].as_i64().unwrap()).collect();
     assert!(payloads.iter().copied().eq(251..=450), "{payloads:?}");
-}
-
-async fn queues_show_how_many_jobs_stand_where(place: Place) {
-    place.headcount("enqueue send --lines").stdin("1\n2\n3\n").start().ends_well(SOON).await;
-    fail_all(&place).await;
-    place.enqueue("send --queue mail").await;
-    place.enqueue("send --queue mail --in 1h").await;
-    let rows = place.rows("queues").await;
-    let of = |queue: &str| rows.iter().find(|row| row["queue"] == queue).unwrap_or_else(|| panic!("{rows:?}"));
-    assert_eq!((&of("default")["failed"], &of("default")["ready"]), (&3.into(), &0.into()), "{rows:?}");
-    assert_eq!((&of("mail")["ready"], &of("mail")["scheduled"]), (&1.into(), &1.into()), "{rows:?}");
-    let table = place.says("queues --queue mail").await.stdout();
-    let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines.len(), 2, "{table}");
-    assert!(lines[0].starts_with("QUEUE  READY  LATER"), "{table}");
 }

@@ -2,6 +2,8 @@
 
 mod enqueue;
 mod jobs;
+mod migrate;
+mod queues;
 mod rescue;
 mod stores;
 mod work;

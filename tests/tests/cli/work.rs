@@ -9,7 +9,9 @@ use crate::{Place, SOON, on_each_store};
 
 on_each_store!(
     a_handlers_exit_status_decides_what_becomes_of_its_job,
-    a_stopped_worker_gives_back_what_does_not_finish_and_spends_no_attempt
+    a_stopped_worker_gives_back_what_does_not_finish_and_spends_no_attempt,
+    a_worker_serves_the_queues_that_begin_as_it_says,
+    an_old_job_goes_before_an_urgent_one_where_priorities_age,
 );
 
 /// A worker that is up and claims.
@@ -56,6 +58,57 @@ async fn a_stopped_worker_gives_back_what_does_not_finish_and_spends_no_attempt(
     let job = place.row(&format!("jobs show {id}")).await;
     assert_eq!((&job["state"], &job["attempt"], &job["interruptions"]), (&json!("queued"), &json!(0), &json!(1)));
     assert!(worker.tree().is_empty(), "the handler ended with its worker: {:?}", worker.tree());
+}
+
+async fn a_worker_serves_the_queues_that_begin_as_it_says(place: Place) {
+    for queue in ["mail", "mail.urgent", "mail.bulk", "media"] {
+        place.enqueue(&format!("k --queue {queue}")).await;
+    }
+    let handler = place.handler("echo $HEADCOUNT_JOB_QUEUE >>ran");
+    place.says(&format!("work --exec {handler} --queue mail.*,media --slots 1 --exit-if-empty")).await;
+    let ran = place.written("ran", SOON).await;
+    let mut ran: Vec<&str> = ran.lines().collect();
+    ran.sort_unstable();
+    assert_eq!(ran, ["mail.bulk", "mail.urgent", "media"]);
+}
+
+async fn an_old_job_goes_before_an_urgent_one_where_priorities_age(place: Place) {
+    let handler = place.handler("echo $HEADCOUNT_JOB_KIND >>ran");
+    for (options, first) in [("--age-priorities 1ms", "old"), ("", "urgent")] {
+        place.enqueue("old").await;
+        // The next command takes longer than that by itself.
+        place.enqueue("urgent --priority 3").await;
+        place.says(&format!("work --exec {handler} --slots 1 {options} --exit-if-empty")).await;
+        let ran = place.written("ran", SOON).await;
+        assert_eq!(ran.lines().next(), Some(first), "{options}: {ran}");
+        std::fs::remove_file(place.folder.file("ran")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_nice_workers_programs_are_nice_and_one_that_may_not_be_only_warns() {
+    let place = Place::sqlite();
+    let handler = place.handler("nice >>nice");
+    place.enqueue("k").await;
+    place.says(&format!("work --exec {handler} --nice 7 --exit-if-empty")).await;
+    assert_eq!(place.written("nice", SOON).await, "7\n");
+    place.enqueue("k").await;
+    let ended = place.says(&format!("work --exec {handler} --nice -3 --exit-if-empty")).await;
+    // Who runs the tests may be allowed to, or not.
+    let warned = ended.stdout().contains("niceness could not be set");
+    let expected = if warned { "7\n0\n" } else { "7\n-3\n" };
+    assert_eq!(place.written("nice", SOON).await, expected, "{ended}");
+}
+
+#[tokio::test]
+async fn a_worker_says_as_much_as_it_is_told_to() {
+    let place = Place::sqlite();
+    for (options, own, jobs) in [("--quiet", false, false), ("", true, false), ("--verbose", true, true)] {
+        place.enqueue("k").await;
+        let said = place.says(&format!("work --exec true --exit-if-empty --no-listen {options}")).await.stdout();
+        assert_eq!(said.contains("worker ready"), own, "{options}: {said}");
+        assert_eq!(said.contains("job completed"), jobs, "{options}: {said}");
+    }
 }
 
 #[tokio::test]

@@ -3,3 +3,4 @@
 
 mod heavy;
 mod replies;
+mod waking;

@@ -82,6 +82,10 @@ pub(crate) fn statement(name: &str) -> String {
     match name {
         "claim" => file("claim_pure") + &file("claim"),
         "claim_fused" => file("claim_fused") + &file("claim"),
+        "jobs" | "pick" => file(name) + &file("found") + &file("page"),
+        "count" => file(name) + &file("found"),
+        "jobs_named" => file("jobs") + &file("found") + &file("named") + &file("page"),
+        "pick_named" => file("pick") + &file("found") + &file("named") + &file("page"),
         name => file(name),
     }
 }
@@ -95,7 +99,8 @@ pub(crate) async fn claim_by_hand(connection: &mut PgConnection, boot: BootId, n
         .bind(lanes.iter().map(|lane| lane.0).collect::<Vec<_>>())
         .bind(lanes.iter().map(|lane| lane.1).collect::<Vec<_>>())
         .bind(vec![0_i64; lanes.len()])
-        .bind(None::<Vec<String>>)
+        // Every queue but the private ones.
+        .bind(vec![String::new(), "run:".into(), "run;".into(), char::MAX.to_string().repeat(33)])
         .bind(false)
         .bind(Vec::<i64>::new())
         .bind(None::<i64>)

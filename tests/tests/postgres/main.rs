@@ -3,7 +3,17 @@
 mod ground;
 mod claims;
 mod cursors;
+mod ranges;
+mod settings;
+mod recent;
+mod bulk;
 mod moves;
 mod plans;
 mod crash;
+mod waking;
 mod migrations;
+mod coalesce;
+mod sql;
+mod schema;
+mod roles;
+mod release_before;

@@ -1,14 +1,39 @@
 //! Making the tables.
 
+use std::time::Duration;
+
 use headcount_queue::{
     Error,
-    store::{Admin, Enqueue},
+    store::{Admin, Enqueue, Step},
 };
-use headcount_tests::Database;
-use sqlx::Executor;
+use headcount_tests::{Database, eventually};
+use sqlx::{AssertSqlSafe, Executor};
 use tokio::task::JoinSet;
 
 use super::ground::{jobs, number, open};
+
+/// As if only the first release had been here.
+async fn make_first_version(database: &Database) {
+    let store = open(database, 1);
+    let steps = store.plan().await.unwrap();
+    let Step { sql, .. } = &steps[0];
+    let mut connection = database.connect().await;
+    connection.execute("CREATE SCHEMA headcount").await.unwrap();
+    connection.execute(AssertSqlSafe(sql.clone())).await.unwrap();
+    let versions = "CREATE TABLE headcount.migration (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+                    installed_on TIMESTAMPTZ NOT NULL DEFAULT now(), success BOOLEAN NOT NULL, \
+                    checksum BYTEA NOT NULL, execution_time BIGINT NOT NULL)";
+    connection.execute(versions).await.unwrap();
+    sqlx::query("INSERT INTO headcount.migration VALUES (1, 'queue', now(), true, sha384($1::bytea), 1)")
+        .bind(sql.as_bytes())
+        .execute(&mut connection)
+        .await
+        .unwrap();
+}
+
+fn versions(steps: &[Step]) -> Vec<i64> {
+    steps.iter().map(|step| step.version).collect()
+}
 
 /// Several processes come up at once, on a database that has nothing yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +86,7 @@ async fn a_newer_version_is_fine_and_migrating_leaves_it_alone() {
     store.enqueue(&jobs("q", 1)).await.unwrap();
 }
 
-/// A table that somebody holds is waited for in turns, so that no queue of others builds up behind the migration.
+/// Whoever waits does so between statements: an open view would hold up an index that the other builds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_waits_for_another_to_end() {
     let database = Database::empty().await;
@@ -70,12 +95,148 @@ async fn a_migration_waits_for_another_to_end() {
     other.execute("BEGIN; SELECT pg_advisory_xact_lock(7522525836385154414)").await.unwrap();
     let migrating = tokio::spawn(async move { store.migrate().await.unwrap() });
     let mut looking = database.connect().await;
-    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'";
-    headcount_tests::eventually("it waits", std::time::Duration::from_secs(20), async || {
-        if number(&mut looking, waits).await > 0 { Ok(()) } else { Err("nobody waits") }
+    let came = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                AND application_name = 'headcount'";
+    eventually("it comes", Duration::from_secs(20), async || {
+        if number(&mut looking, came).await > 0 { Ok(()) } else { Err("nobody comes") }
     })
     .await;
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'";
+    assert_eq!(number(&mut looking, waits).await, 0);
+    let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'headcount'";
+    assert_eq!(number(&mut looking, made).await, 0);
     assert!(!migrating.is_finished());
     other.execute("COMMIT").await.unwrap();
     assert!(migrating.await.unwrap() > 0);
+}
+
+/// A table that somebody holds is waited for in turns, so that no queue of others builds up behind the migration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_held_is_waited_for_in_turns_and_nobody_queues_behind_for_long() {
+    let database = Database::empty().await;
+    make_first_version(&database).await;
+    let store = open(&database, 1);
+    let mut holder = database.connect().await;
+    holder.execute("BEGIN; LOCK TABLE headcount.queue IN ACCESS SHARE MODE").await.unwrap();
+    let migrating = tokio::spawn(async move { store.migrate().await.unwrap() });
+    let mut looking = database.connect().await;
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'headcount.queue'::regclass";
+    // Twice: it has let go and come again.
+    for sought in [true, false, true] {
+        eventually("it waits, lets go and waits again", Duration::from_secs(20), async || {
+            let found = number(&mut looking, waits).await > 0;
+            if found == sought { Ok(()) } else { Err(found) }
+        })
+        .await;
+    }
+    let mut other = database.connect().await;
+    other.execute("SET statement_timeout = '15s'").await.unwrap();
+    // Stands behind the migration, which stands behind the holder: for as long as one try, and not until that ends.
+    other.execute("SELECT count(*) FROM headcount.queue").await.unwrap();
+    assert!(!migrating.is_finished());
+    holder.execute("COMMIT").await.unwrap();
+    assert!(migrating.await.unwrap() > 1);
+}
+
+#[tokio::test]
+async fn an_index_whose_build_broke_off_is_built_anew() {
+    let database = Database::fresh().await;
+    let store = open(&database, 1);
+    let mut connection = database.connect().await;
+    // As a build leaves it that failed: there, and of no use to anybody.
+    connection
+        .execute(
+            "DELETE FROM headcount.migration WHERE version = 3; \
+             UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'headcount.held_again'::regclass",
+        )
+        .await
+        .unwrap();
+    let before = number(&mut connection, "SELECT 'headcount.held_again'::regclass::oid::bigint").await;
+    assert_eq!(versions(&store.plan().await.unwrap()), [3]);
+    assert!(store.migrate().await.unwrap() >= 3);
+    let whole = "SELECT count(*) FROM pg_index WHERE indexrelid = 'headcount.held_again'::regclass AND indisvalid";
+    assert_eq!(number(&mut connection, whole).await, 1);
+    let after = number(&mut connection, "SELECT 'headcount.held_again'::regclass::oid::bigint").await;
+    assert_ne!(before, after, "built anew");
+    assert_eq!(store.plan().await.unwrap(), []);
+    assert_eq!(store.drift().await.unwrap(), []);
+}
+
+/// Two rows that may not be: the build fails for real, says so, and passes once they have gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_that_fails_says_so_and_the_next_one_mends_it() {
+    let database = Database::fresh().await;
+    let store = open(&database, 1);
+    let mut connection = database.connect().await;
+    connection
+        .execute(
+            "DELETE FROM headcount.migration WHERE version = 3; DROP INDEX headcount.held_again; \
+             INSERT INTO headcount.held (id, queue, priority, seq, kind, attempt, max_attempts, interruptions, deaths, \
+                 enqueued_at, run_at, ready_at, reason, key) \
+             SELECT n, 'q', 0, n, 'k', 0, 1, 0, 0, now(), now(), now(), 'again', 'a' FROM generate_series(1, 2) n",
+        )
+        .await
+        .unwrap();
+    let error = store.migrate().await.unwrap_err();
+    assert!(matches!(error, Error::Rejected(_)), "{error:?}");
+    let broken = "SELECT count(*) FROM pg_index WHERE indexrelid = 'headcount.held_again'::regclass AND NOT indisvalid";
+    assert_eq!(number(&mut connection, broken).await, 1);
+    connection.execute("DELETE FROM headcount.held WHERE id = 2").await.unwrap();
+    assert!(store.migrate().await.unwrap() >= 3);
+    assert_eq!(number(&mut connection, broken).await, 0);
+    assert_eq!(store.drift().await.unwrap(), []);
+}
+
+/// The build waits for every view that is older, and so does the second process; neither waits for the other for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_is_built_while_jobs_come_in_and_an_old_view_is_open() {
+    let database = Database::empty().await;
+    make_first_version(&database).await;
+    let mut old = database.connect().await;
+    old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM headcount.ready").await.unwrap();
+    let mut processes = JoinSet::new();
+    for _ in 0..3 {
+        let store = open(&database, 2);
+        processes.spawn(async move { store.migrate().await.unwrap() });
+    }
+    let mut looking = database.connect().await;
+    let builds = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%held_again%' AND wait_event_type = 'Lock' \
+                  AND datname = current_database() AND pid <> pg_backend_pid()";
+    eventually("a build waits for the old view", Duration::from_secs(30), async || {
+        if number(&mut looking, builds).await > 0 { Ok(()) } else { Err("no build") }
+    })
+    .await;
+    open(&database, 1).enqueue(&jobs("q", 3)).await.unwrap();
+    old.execute("COMMIT").await.unwrap();
+    let reached = processes.join_all().await;
+    assert!(reached.iter().all(|&version| version == reached[0] && version >= 3), "{reached:?}");
+    assert_eq!(number(&mut looking, "SELECT count(*) FROM headcount.migration").await, reached[0]);
+    assert_eq!(open(&database, 1).drift().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_plan_shows_what_is_left_to_do_and_does_nothing() {
+    let database = Database::empty().await;
+    let store = open(&database, 1);
+    let plan = store.plan().await.unwrap();
+    assert_eq!(versions(&plan), (1..=plan.len() as i64).collect::<Vec<_>>());
+    assert!(plan[0].sql.contains("CREATE TABLE headcount.ready"));
+    assert!(matches!(store.drift().await.unwrap_err(), Error::Unmigrated { found: 0, .. }));
+    let mut connection = database.connect().await;
+    assert_eq!(number(&mut connection, "SELECT count(*) FROM pg_namespace WHERE nspname = 'headcount'").await, 0);
+
+    make_first_version(&database).await;
+    assert_eq!(versions(&store.plan().await.unwrap()), versions(&plan[1..]));
+    assert_eq!(store.drift().await.unwrap(), [], "as far as it has been made");
+    assert_eq!(store.migrate().await.unwrap(), plan.len() as i64);
+    assert_eq!(store.plan().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_text_that_was_changed_after_its_release_stops_the_migration() {
+    let database = Database::fresh().await;
+    let mut connection = database.connect().await;
+    connection.execute("UPDATE headcount.migration SET checksum = 'x' WHERE version = 2").await.unwrap();
+    let error = open(&database, 1).migrate().await.unwrap_err();
+    assert!(error.to_string().contains("version 2 was made by another text"), "{error}");
 }

@@ -14,8 +14,7 @@ const HOT: &[&str] = &[
     "enqueue",
     "claim",
     "claim_fused",
-    "sweep_any",
-    "sweep_listed",
+    "sweep",
     "bodies",
     "settle",
     "beat",
@@ -32,7 +31,13 @@ const HOT: &[&str] = &[
     "job",
     "state",
     "jobs",
+    "jobs_named",
+    "pick",
+    "pick_named",
+    "count",
     "attempts",
+    "release_paused",
+    "queues",
     "next_due",
     "next_due_of_all",
 ];
@@ -138,6 +143,19 @@ async fn beats_and_settlements_do_not_read_the_index_of_tokens() {
     let plan = explain(&mut connection, "claim_fused").await;
     let ends = plan.split("CTE bodies").next().unwrap_or_default();
     assert!(ends.contains("running_pkey") && !ends.contains("running_token"), "{plan}");
+}
+
+/// It reads all deltas, which the next fold removes, but of the jobs only lanes with such ones; and neither while no kind
+/// is paused.
+#[tokio::test]
+async fn jobs_of_paused_kinds_are_found_by_their_lanes_and_not_looked_for_without_a_paused_kind() {
+    let database = Database::fresh().await;
+    let mut connection = database.connect().await;
+    connection.execute("ANALYZE").await.unwrap();
+    prepare(&mut connection).await;
+    let plan = explain(&mut connection, "hold_paused").await;
+    assert!(!plan.contains("Seq Scan on ready") && plan.contains("Index Scan using ready_lane on ready"), "{plan}");
+    assert_eq!(plan.matches("One-Time Filter").count(), 2, "{plan}");
 }
 
 /// The check of all of them can fail: without the store's settings it does.

@@ -9,19 +9,25 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
-use headcount_queue::{NewJob, limits::MAX_PAYLOAD};
+use headcount_queue::{
+    Coalesce, Conflict, NewJob, Scope,
+    limits::MAX_PAYLOAD,
+    store::{Admission, Enqueued},
+};
+use serde_json::Value;
 
 use crate::{
-    commands::Session,
+    commands::{Session, flush},
     duration,
     exit::{Exit, usage},
 };
 
 /// Enqueue a job, or one for each line of standard input
 ///
-/// Prints the new job's id, or with --lines each job's, in the order of the lines. The job is safe in the store when
-/// its id is printed.
-#[derive(Debug, clap::Args)]
+/// Prints the job's id, or with --lines each job's, in the order of the lines. The job is safe in the store when its
+/// id is printed. If it coalesced with another (see --key), the id is of the job that does the work, and that is said on
+/// standard error, or with --json by `admission`.
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// The job's kind: the name under which workers know its handler.
     kind: String,
@@ -47,6 +53,22 @@ pub(crate) struct Args {
     /// Run it at this time at the earliest, like 2026-01-31T08:00:00Z (RFC 3339). Default: at once.
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<DateTime<Utc>>,
+    /// Coalesce with other jobs of its queue that have this key (1 to 512 bytes): of those, one is enough.
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["key_field", "lines"])]
+    key: Option<String>,
+    /// The same, the key being this field of the payload (a text or a number): names joined by dots, like user.id. With
+    /// --lines each line has its own.
+    #[arg(long, value_name = "PATH")]
+    key_field: Option<String>,
+    /// How long it holds its key: pending (until it is first claimed), unfinished (until it has completed, failed for
+    /// good or was cancelled) or unfinished-or-failed (a failed one goes on holding it).
+    #[arg(long, value_name = "SCOPE", default_value_t = Scope::Unfinished)]
+    scope: Scope,
+    /// What becomes of it if another job holds its key: keep (it is dropped), replace (it is dropped, and the one that
+    /// waits gets its payload and its time) or run-again (it waits until one that runs is over, once for all that come
+    /// meanwhile).
+    #[arg(long, value_name = "RULE", default_value_t = Conflict::Keep)]
+    on_conflict: Conflict,
     /// How many attempts it has before it is failed, 1 to 10000. Interruptions spend none.
     #[arg(long, value_name = "N", default_value_t = 5)]
     max_attempts: u16,
@@ -56,7 +78,15 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn job(&self, payload: String) -> NewJob {
+    /// The job with this payload.
+    ///
+    /// # Errors
+    /// The payload has no such field as its key is to be.
+    fn job(&self, payload: String) -> Result<NewJob> {
+        let key = match &self.key_field {
+            Some(path) => Some(key_in(&payload, path)?),
+            None => self.key.clone(),
+        };
         let mut job =
             NewJob::new(&self.kind, payload).queue(&self.queue).priority(self.priority).max_attempts(self.max_attempts);
         if let Some(delay) = self.r#in {
@@ -68,7 +98,33 @@ impl Args {
         if let Some(timeout) = self.timeout {
             job = job.timeout(timeout);
         }
-        job
+        if let Some(key) = key {
+            job = job.key(key).coalesce(Coalesce { scope: self.scope, conflict: self.on_conflict });
+        }
+        Ok(job)
+    }
+}
+
+/// The text or number at this path of a payload.
+fn key_in(payload: &str, path: &str) -> Result<String> {
+    let payload: Value =
+        serde_json::from_str(payload).map_err(|error| usage(format!("the payload is no JSON: {error}")))?;
+    let field = path.split('.').try_fold(&payload, |value, name| value.get(name));
+    match field {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Number(number)) => Ok(number.to_string()),
+        _ => Err(usage(format!("the payload has no text or number at {path:?}, which is to be the job's key"))),
+    }
+}
+
+/// What to say of a job that is no new one.
+fn coalesced(enqueued: &Enqueued) -> Option<String> {
+    let id = enqueued.id;
+    match enqueued.admission {
+        Admission::New => None,
+        Admission::Kept => Some(format!("coalesced: job {id} holds this key and is enough")),
+        Admission::Replaced => Some(format!("coalesced: job {id}, which waits, has the new payload")),
+        Admission::Again { holder } => Some(format!("job {id} runs when job {holder}, which holds this key, is over")),
     }
 }
 
@@ -84,16 +140,26 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
             return Err(usage("--lines reads the payloads from standard input: leave out PAYLOAD"));
         }
         // What is wrong with every line is said before the first is read.
-        args.job("null".into()).check()?;
+        Args { key_field: None, ..args.clone() }.job("null".into())?.check()?;
         let queue = session.open_store().await?;
-        return lines::enqueue(&queue, io::stdin(), |payload| args.job(payload), &mut session.out).await;
+        let done = lines::enqueue(&queue, io::stdin(), |payload| args.job(payload), &mut session.out).await;
+        flush(&queue).await;
+        let old = done?;
+        if old > 0 {
+            session.note(&format!("{old} of the lines coalesced with jobs that were there"));
+        }
+        return Ok(Exit::Done);
     }
     let payload = if args.payload == "-" { read_payload(io::stdin())? } else { args.payload.clone() };
-    let job = args.job(payload);
+    let job = args.job(payload)?;
     job.check()?;
     let queue = session.open_store().await?;
     let enqueued = queue.enqueue(job).await?;
+    flush(&queue).await;
     session.out.row(&enqueued, |enqueued| enqueued.id.to_string())?;
+    if let Some(text) = coalesced(&enqueued) {
+        session.note(&text);
+    }
     Ok(Exit::Done)
 }
 
@@ -126,17 +192,38 @@ mod tests {
     fn options_become_the_job() {
         let line = "x thumb -5 --queue media -p -3 --in 5m --max-attempts 2 --timeout 30s";
         let args = Line::parse_from(line.split(' ')).args;
-        let job = args.job(args.payload.clone());
+        let job = args.job(args.payload.clone()).unwrap();
         let expected = NewJob::new("thumb", "-5").queue("media").priority(-3).max_attempts(2);
         assert_eq!(job, expected.delay(Duration::from_mins(5)).timeout(Duration::from_secs(30)));
 
         let args = Line::parse_from(["x", "thumb", "--at", "2026-01-31T10:00:00+02:00"]).args;
         let expected = NewJob::new("thumb", "null").run_at("2026-01-31T08:00:00Z".parse().unwrap());
-        assert_eq!(args.job(args.payload.clone()), expected);
+        assert_eq!(args.job(args.payload.clone()).unwrap(), expected);
         for bad in [["--in", "5"], ["--at", "tomorrow"], ["--priority", "40000"]] {
             assert!(Line::try_parse_from(["x", "thumb"].into_iter().chain(bad)).is_err(), "{bad:?}");
         }
         assert!(Line::try_parse_from("x k --in 5m --at 2026-01-31T10:00:00Z".split(' ')).is_err());
+    }
+
+    #[test]
+    fn a_key_is_given_or_found_in_the_payload() {
+        let job = |words: &[&str]| {
+            let args = Line::parse_from([&["x", "k"], words].concat()).args;
+            args.job(args.payload.clone())
+        };
+        let payload = r#"{"user":{"id":7},"mail":"a@b"}"#;
+        let rule = Coalesce { scope: Scope::Pending, conflict: Conflict::RunAgain };
+        let given = job(&["--key", "a@b", "--scope", "pending", "--on-conflict", "run-again"]).unwrap();
+        assert_eq!(given, NewJob::new("k", "null").key("a@b").coalesce(rule));
+        for (path, key) in [("mail", "a@b"), ("user.id", "7")] {
+            assert_eq!(job(&[payload, "--key-field", path]).unwrap(), NewJob::new("k", payload).key(key));
+        }
+        for path in ["user", "user.name", "mail.x"] {
+            assert!(job(&[payload, "--key-field", path]).unwrap_err().to_string().contains(path), "{path}");
+        }
+        for bad in [&["--scope", "always"][..], &["--key", "a", "--key-field", "b"], &["--key", "a", "--lines"]] {
+            assert!(Line::try_parse_from([&["x", "k"], bad].concat()).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

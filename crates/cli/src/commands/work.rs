@@ -8,7 +8,7 @@ use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Result;
 use headcount_queue::{Binding, limits::check_name, store::Options};
 use headcount_worker::{
-    Error, Exit as Ended, Handler, Worker,
+    Error, Exit as Ended, Handler, Verbosity, Worker,
     exec::{Exec, ExecConfig, LineCommand, LineConfig, find_program},
     signals,
 };
@@ -21,6 +21,7 @@ use crate::{
     duration,
     env::{self, Env},
     exit::{Exit, refused, usage},
+    global::Global,
     store,
 };
 
@@ -37,12 +38,14 @@ use crate::{
 /// runs finish within the grace, gives the rest back at no cost, and ends with 0, or with 93 if jobs were given back.
 /// HUP and INT: it lets everything finish, however long that takes; a second INT ends it at once.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
     /// The program and its arguments, split into words as a shell does, with quotes; no shell runs. Required: the
     /// command has no kinds compiled in (a Rust program that has some runs them with headcount::Worker).
     #[arg(long, value_name = "COMMAND", required_unless_present = "from_parent")]
     exec: Option<String>,
-    /// The queues, separated by commas. Default: any, except the private ones of `headcount run`.
+    /// The queues, separated by commas: names, and beginnings of names with a * behind (mail.* for mail.urgent, not for
+    /// mail; quote it, or the shell may take it for files). Default: any, except the private ones of `headcount run`.
     #[arg(long, short = 'Q', value_name = "NAMES", default_value = "", hide_default_value = true)]
     queue: Binding,
     /// How many jobs it runs at once, 1 to 10000.
@@ -64,6 +67,19 @@ pub(crate) struct Args {
     /// not come together.
     #[arg(long)]
     no_jitter: bool,
+    /// Do not have the store tell it of jobs that come in, but only poll. Default: on Postgres it is told, so that jobs
+    /// start within milliseconds, and polls ever less often, down to every fourth time, while it finds nothing. Costs
+    /// one connection.
+    #[arg(long)]
+    no_listen: bool,
+    /// For each such time that the first job of a queue's priority has waited, that priority counts as one higher, like
+    /// 10m, so that a stream of urgent jobs starves nobody. Default: priorities are strict.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    age_priorities: Option<Duration>,
+    /// How willing it and its programs are to let others of the machine go first, from -20 to 19, as the command `nice`
+    /// has it. Without the permission for it a warning is logged, and nothing changes. Default: as it was started.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
+    nice: Option<i32>,
     /// Within which time it is out after a TERM. Less than the platform's own patience: Heroku kills after 30 s.
     #[arg(long, value_name = "TIME", default_value = "25s", value_parser = duration::parse)]
     grace: Duration,
@@ -111,6 +127,8 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
         .slots(args.slots)
         .poll(args.poll)
         .jitter(!args.no_jitter)
+        .listen(!args.no_listen)
+        .verbosity(verbosity(&session.global))
         .grace(args.grace)
         .host(env::host())
         .store_patience(args.store_patience)
@@ -120,6 +138,12 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     }
     if let Some(instance) = instance {
         builder = builder.instance(instance);
+    }
+    if let Some(each) = args.age_priorities {
+        builder = builder.age_priorities(each);
+    }
+    if let Some(niceness) = args.nice {
+        builder = builder.nice(niceness);
     }
     if let Some(attempts) = args.exit_after {
         builder = builder.exit_after(attempts);
@@ -137,6 +161,15 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     }
     let ended = worker.run().await.map_err(told)?;
     Ok(status(&ended, signals.interrupted()))
+}
+
+/// How much it logs; `HEADCOUNT_LOG` filters what is left.
+const fn verbosity(global: &Global) -> Verbosity {
+    match (global.quiet, global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    }
 }
 
 /// What runs the jobs: the program of `--exec`, or what the parent orders.
@@ -229,7 +262,12 @@ mod tests {
 
     #[test]
     fn a_worker_without_a_handler_is_refused_and_bad_numbers_too() {
-        for line in [&[][..], &["--exec", "true", "--slots", "0"], &["--exec", "true", "--queue", "a b"]] {
+        for line in [
+            &[][..],
+            &["--exec", "true", "--slots", "0"],
+            &["--exec", "true", "--queue", "a b"],
+            &["--exec", "true", "--nice", "20"],
+        ] {
             assert!(Line::try_parse_from([&["x"], line].concat()).is_err(), "{line:?}");
         }
         assert!(Line::try_parse_from(["x"]).unwrap_err().to_string().contains("--exec"));

@@ -26,7 +26,7 @@ use chrono::{DateTime, Utc};
 use super::{
     Acted, Action, Admin, Beat, BeatAnswer, BootId, Cancel, Claim, Claimer, Difference, Drift, Enqueue, Enqueued,
     Filter, Grants, Maintain, NewWorker, Observe, Outstanding, Promoted, Rescued, Setting, Settings, Step, Store,
-    Target, Transaction, WorkerState,
+    Target, Transaction, Wakes, WorkerState,
 };
 use crate::{AttemptRecord, Binding, JobId, JobRecord, NewJob, QueueState, Result, WorkerRecord};
 
@@ -49,6 +49,13 @@ impl Faulty {
         let rules = Arc::<Rules>::default();
         let claim = FaultyClaim::new(store.clone(), rules.clone());
         Self { store, claim, rules }
+    }
+
+    /// The same store, for whose part that workers use another stands in: to have them told of jobs on cue, say.
+    #[must_use]
+    pub fn claiming_through(mut self, claim: Arc<dyn Claim>) -> Self {
+        self.claim = FaultyClaim::new(claim, self.rules.clone());
+        self
     }
 
     /// The store behind it, which never fails: for looking while this one is down.
@@ -104,6 +111,10 @@ impl Enqueue for Faulty {
     async fn enqueue_in(&self, tx: Transaction<'_>, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         self.rules.through(Call::Enqueue.into(), self.store.enqueue_in(tx, jobs)).await
     }
+
+    async fn flush(&self) -> Result<()> {
+        self.rules.through(Call::Wake.into(), self.store.flush()).await
+    }
 }
 
 #[async_trait]
@@ -118,6 +129,14 @@ impl Claim for Faulty {
 
     fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<std::time::Duration>) -> Box<dyn Claimer> {
         self.claim.claimer(boot, queues, aging)
+    }
+
+    async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {
+        self.claim.listen(queues).await
+    }
+
+    async fn sleep(&self, queues: &Binding, asleep: bool) -> Result<()> {
+        self.claim.sleep(queues, asleep).await
     }
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {

@@ -4,17 +4,30 @@
 //! `migrations/` has the tables and says why. Each statement is a file beside the module that runs it and says what it
 //! locks. Nearly every call is one statement, so that it is one round trip and needs no transaction of its own; each is
 //! correct inside one, too.
+//!
+//! Postgres 13 to 18 serve. The tests run against every major version that is installed where they run.
 
+mod schema;
+mod address;
+mod pooler;
 mod connection;
 mod statements;
 mod migrate;
+mod drift;
+mod grant;
 mod enqueue;
+mod notice;
+mod listen;
 mod lanes;
 mod claim;
 mod claimer;
 mod settle;
+mod settings;
+mod found;
+mod counters;
 mod observe;
 mod maintain;
+mod act;
 mod admin;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
@@ -24,36 +37,53 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use self::{connection::Connections, maintain::Paces, statements::Statements};
+use self::{
+    address::Address, connection::Connections, maintain::Paces, notice::Notices, schema::Schema, settings::Cached,
+    statements::Statements,
+};
 use super::Options;
-use crate::{Error, Result, limits::MAX_DELAY};
+use crate::{
+    Binding, Error, Result,
+    limits::{MAX_DELAY, MAX_NAME},
+};
 
 /// The version of the tables that this program needs. A newer one is fine: every release works with the tables of the
 /// next.
-const NEEDED: i64 = 2;
+const NEEDED: i64 = 4;
 
 /// A Postgres database as a store.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     connections: Arc<Connections>,
+    schema: Arc<Schema>,
     statements: Arc<Statements>,
     paces: Arc<Paces>,
+    notices: Arc<Notices>,
+    retentions: Arc<Cached>,
 }
 
 impl PostgresStore {
     /// The store in the database at this URL. Connects at the first call that needs it.
     ///
+    /// Behind a pooler that lends a connection for one transaction at a time (PgBouncer with `pool_mode = transaction`),
+    /// say so in the URL with `pooler=transaction`. Where the URL does not say, the first connection shows it in most
+    /// cases; `pooler=none` spares the question.
+    ///
+    /// `schema=NAME` in the URL says in which schema the tables are: one for each store, where one database holds
+    /// several. Default `headcount`.
+    ///
     /// # Errors
     /// [`Error::Rejected`] when the URL cannot be read.
     pub fn open(url: &str, options: &Options) -> Result<Self> {
-        let connect = PgConnectOptions::from_str(url)
+        let address = Address::parse(url)?;
+        let connect = PgConnectOptions::from_str(&address.url)
             // Without the URL, for it may hold a password.
             .map_err(|error| Error::Rejected(format!("the URL of the Postgres store cannot be read: {error}")))?;
-        Ok(Self {
-            connections: Arc::new(Connections::new(connect, options)),
-            statements: Arc::new(Statements::new()),
-            paces: Arc::default(),
-        })
+        let connections = Arc::new(Connections::new(connect, options, address.pooler));
+        let statements = Arc::new(Statements::new(&address.schema));
+        let notices = Arc::new(Notices::new(Arc::clone(&connections), statements.notify.clone()));
+        let schema = Arc::new(address.schema);
+        Ok(Self { connections, statements, schema, paces: Arc::default(), retentions: Arc::default(), notices })
     }
 
     /// How many statements were repeated because they collided with others (deadlock, serialization failure): 0 unless
@@ -79,6 +109,19 @@ fn millis(length: Duration) -> i64 {
     length.min(MAX_DELAY).as_micros().div_ceil(1000) as i64
 }
 
+/// The edges of a binding's ranges of names: in, out, in, out, ascending. A name is inside when an odd number of them
+/// lie at or before it, which `width_bucket` finds by binary search.
+fn edges(queues: &Binding) -> Vec<String> {
+    let ranges = queues.ranges().into_iter();
+    ranges.flat_map(|range| [range.start, range.end.unwrap_or_else(above_all)]).collect()
+}
+
+/// Longer and higher than any name. An end that is there is a bound for the index; one that may be missing is a test of
+/// every row.
+fn above_all() -> String {
+    char::MAX.to_string().repeat(MAX_NAME / char::MAX.len_utf8() + 1)
+}
+
 /// Text that Postgres can keep: it has no U+0000.
 fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
@@ -95,6 +138,20 @@ mod tests {
         assert_eq!(millis(Duration::from_micros(1_500)), 2);
         assert_eq!(millis(Duration::from_nanos(1)), 0, "below what the database keeps");
         assert_eq!(millis(Duration::MAX), MAX_DELAY.as_millis() as i64);
+    }
+
+    #[test]
+    fn the_edges_of_a_binding_say_what_it_includes() {
+        for queues in ["", "a", "a, b", "mail.*, mail.urgent", "r*, run:x", "\u{10ffff}*"] {
+            let binding: Binding = queues.parse().unwrap();
+            let edges = edges(&binding);
+            assert!(edges.is_sorted() && edges.len().is_multiple_of(2), "{edges:?}");
+            let highest = char::MAX.to_string().repeat(32);
+            for name in ["a", "ab", "b", "mail.", "mail.urgent", "run:x", "run;", &highest] {
+                let inside = edges.iter().filter(|edge| &***edge <= name).count() % 2 == 1;
+                assert_eq!(inside, binding.includes(name), "{queues:?} {name:?}");
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{
     drain::Phase,
     hands::{Place, key},
     settle,
+    verbosity::tell,
 };
 
 /// Busy gates last for the length of a beat's statement.
@@ -22,8 +23,15 @@ const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// The answer to a call.
 pub(super) enum Answer {
     Registered(BootId, Instant, Result<WorkerState>),
-    Next { claimer: Box<dyn Claimer>, settled: Vec<Settlement>, want: Want, answer: Result<Claimed> },
+    Next {
+        claimer: Box<dyn Claimer>,
+        settled: Vec<Settlement>,
+        want: Want,
+        answer: Result<Claimed>,
+    },
     Outstanding(Result<Outstanding>),
+    /// That the queues sleep, or that they do not, was said.
+    Said(bool, Result<()>),
 }
 
 impl Dispatcher {
@@ -49,6 +57,12 @@ impl Dispatcher {
             let (store, queues) = (self.queue.store().clone(), self.config.queues.clone());
             return Some(Box::pin(async move { Answer::Outstanding(store.outstanding(&queues).await) }));
         }
+        if self.phase == Phase::Running
+            && let Some(asleep) = self.doze.word(now)
+        {
+            let (store, queues) = (self.queue.store().clone(), self.config.queues.clone());
+            return Some(Box::pin(async move { Answer::Said(asleep, store.sleep(&queues, asleep).await) }));
+        }
         let jobs = if self.may_claim() { self.room(now) } else { 0 };
         let claims = jobs > 0 && (self.woken || self.poll_at <= now);
         // Free slots and nothing to give them: what has ended need not wait for company.
@@ -62,7 +76,8 @@ impl Dispatcher {
         if jobs > 0 {
             self.claim += 1;
             self.woken = false;
-            want = Want { claim: self.claim, jobs, alone: self.hands.len() == settled.len(), sweep: false };
+            let (alone, sweep) = (self.hands.len() == settled.len(), self.doze.take_last_look());
+            want = Want { claim: self.claim, jobs, alone, sweep };
         }
         self.next(settled, want)
     }
@@ -141,11 +156,11 @@ impl Dispatcher {
                 self.outage.over();
                 self.registrations += 1;
                 self.boot = Some(boot);
-                self.claimer = Some(self.queue.store().claimer(boot, &self.config.queues, None));
+                self.claimer = Some(self.queue.store().claimer(boot, &self.config.queues, self.config.aging));
                 self.poll_at = at;
                 self.hands.registered(boot, at);
                 self.enter(state);
-                tracing::info!(%boot, queues = %Shown(&self.config.queues), slots = self.config.slots, "worker ready");
+                tell!(self.config.verbosity, %boot, queues = %Shown(&self.config.queues), slots = self.config.slots, "worker ready");
             }
             Answer::Registered(_, _, Err(error)) => {
                 if self.registrations == 0 && !error.is_unknown() {
@@ -160,6 +175,20 @@ impl Dispatcher {
             Answer::Outstanding(Err(error)) => {
                 self.failed(&error);
                 self.found = Found::Nothing;
+            }
+            Answer::Said(asleep, Ok(())) => {
+                self.outage.over();
+                if self.doze.said(asleep) {
+                    self.poll_at = Instant::now();
+                }
+            }
+            Answer::Said(_, Err(error)) if error.is_unknown() => {
+                self.failed(&error);
+            }
+            // Polling finds every job, if later: no reason to end.
+            Answer::Said(_, Err(error)) => {
+                tracing::warn!(%error, "the store cannot be told that the worker sleeps: it polls");
+                self.doze.refused();
             }
             Answer::Next { claimer, settled, want, answer } => {
                 // Of an earlier registration, dropped meanwhile: nothing of it counts.
@@ -226,10 +255,11 @@ impl Dispatcher {
                 let patience = || (now, jittered(self.config.vigil.scan));
                 self.suspects = claimed.suspects.then(|| since.unwrap_or_else(patience));
                 let alone = want.alone && claimed.suspects;
+                let told = self.doze.looked(want.jobs, brought, claimed.asleep, now);
                 self.poll_at = if brought >= want.jobs as usize || alone && brought > 0 {
                     now
                 } else {
-                    let rest = self.pace.rest(brought > 0, poll);
+                    let rest = self.pace.rest(brought > 0, poll, told);
                     now + spread(rest)
                 };
                 self.found = if brought == 0 { Found::Nothing } else { Found::Something };

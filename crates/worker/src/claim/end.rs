@@ -14,6 +14,7 @@ use crate::{
     drain::{Deadlines, Phase},
     hands::{Key, Place},
     settle::settlement,
+    verbosity::tell,
 };
 
 /// For how long a stopping worker that holds nothing waits for a claim under way.
@@ -30,16 +31,16 @@ impl Dispatcher {
         }
         self.phase = phase;
         self.stopped_at.get_or_insert_with(Instant::now);
-        let running = self.running.len();
+        let (running, verbosity) = (self.running.len(), self.config.verbosity);
         match phase {
             Phase::Running => {}
-            Phase::Finish => tracing::info!(running, "finishing: nothing more is claimed"),
+            Phase::Finish => tell!(verbosity, running, "finishing: nothing more is claimed"),
             Phase::Grace(_) => {
-                tracing::info!(running, grace = ?self.config.grace, "stopping: nothing more is claimed");
+                tell!(verbosity, running, grace = ?self.config.grace, "stopping: nothing more is claimed");
                 self.hands.tell_running(Stop::Stopping);
             }
             Phase::Now(_) => {
-                tracing::info!(running, "stopping now");
+                tell!(verbosity, running, "stopping now");
                 self.hands.tell_running(Stop::Stopping);
             }
         }

@@ -55,9 +55,13 @@ impl Pace {
     }
 
     /// The wait after a claim that brought fewer jobs than wanted: a quarter of the poll interval after one that
-    /// brought any, then doubling back to the whole.
-    pub(super) fn rest(&mut self, brought_any: bool, poll: Duration) -> Duration {
-        self.dry = if brought_any { 0 } else { (self.dry + 1).min(2) };
+    /// brought any, then doubling back to the whole; to four of them where jobs that come in are `told`.
+    ///
+    /// It doubles there too, and does not jump: a transaction that enqueued before the workers fell asleep, and commits
+    /// after, tells nobody. If it is short, one of the first looks finds it.
+    pub(super) fn rest(&mut self, brought_any: bool, poll: Duration, told: bool) -> Duration {
+        let longest = if told { 4 } else { 2 };
+        self.dry = if brought_any { 0 } else { (self.dry + 1).min(longest) };
         poll / 4 * (1 << self.dry)
     }
 }
@@ -116,7 +120,16 @@ mod tests {
         let poll = Duration::from_millis(400);
         let mut pace = Pace::new();
         let rests: Vec<_> =
-            [true, false, false, false, true].map(|any| pace.rest(any, poll).as_millis()).into_iter().collect();
+            [true, false, false, false, true].map(|any| pace.rest(any, poll, false).as_millis()).into_iter().collect();
         assert_eq!(rests, [100, 200, 400, 400, 100]);
+    }
+
+    #[test]
+    fn who_is_told_polls_ever_less_often_up_to_four_intervals_and_at_once_as_often_as_others_when_no_longer_told() {
+        let poll = Duration::from_millis(400);
+        let mut pace = Pace::new();
+        let rests: Vec<_> =
+            [true, true, true, true, true, false].map(|told| pace.rest(false, poll, told).as_millis()).into();
+        assert_eq!(rests, [200, 400, 800, 1600, 1600, 400]);
     }
 }

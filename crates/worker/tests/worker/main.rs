@@ -10,4 +10,6 @@ mod faults;
 mod exec;
 mod line;
 mod program;
+mod options;
 mod signals;
+mod waking;

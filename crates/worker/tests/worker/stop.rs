@@ -187,6 +187,8 @@ async fn what_is_wrong_with_a_workers_options_is_said_when_it_is_built() {
         (base().poll(Duration::ZERO), "poll interval is zero"),
         (base().beat(Duration::from_secs(2)), "at least three times"),
         (base().exit_after(0), "never start one"),
+        (base().nice(20), "-20 to 19"),
+        (base().age_priorities(Duration::ZERO), "priorities age is zero"),
         (base().pool("a,b"), "pool"),
         (base().handle::<Sample>(), "\"sample\""),
         (base().grace(Duration::MAX), "ten years"),

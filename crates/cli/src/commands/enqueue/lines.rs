@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    exit::{Exit, usage},
+    exit::usage,
     output::{Output, is_reader_gone},
 };
 
@@ -34,21 +34,23 @@ struct Line {
     bytes: Vec<u8>,
 }
 
-/// Enqueues a job for each line and prints their ids.
+/// Enqueues a job for each line and prints their ids. Returns how many of them coalesced with jobs that were there.
 pub(super) async fn enqueue(
     queue: &Queue,
     input: impl Read + Send + 'static,
-    job: impl Fn(String) -> NewJob,
+    job: impl Fn(String) -> Result<NewJob>,
     out: &mut Output,
-) -> Result<Exit> {
+) -> Result<usize> {
     let mut lines = read(input);
     let mut last_enqueued = 0;
     let mut anyone_reads = true;
+    let mut coalesced = 0;
     while let Some(bulk) = next_bulk(&mut lines).await.with_context(|| progress(last_enqueued))? {
         let Some(last) = bulk.last().map(|line| line.number) else { continue };
         let jobs = jobs(bulk, &job).with_context(|| progress(last_enqueued))?;
         let enqueued = queue.enqueue_all(jobs).await.map_err(|error| unsettled(error, last_enqueued, last))?;
         last_enqueued = last;
+        coalesced += enqueued.iter().filter(|enqueued| !enqueued.is_new()).count();
         if anyone_reads {
             let printed = enqueued
                 .iter()
@@ -61,7 +63,7 @@ pub(super) async fn enqueue(
             }
         }
     }
-    Ok(Exit::Done)
+    Ok(coalesced)
 }
 
 /// Where to go on after an error that is certain.
@@ -143,7 +145,7 @@ async fn next_bulk(lines: &mut mpsc::Receiver<io::Result<Line>>) -> Result<Optio
 }
 
 /// The jobs of a bulk, or why one of its lines cannot be one.
-fn jobs(bulk: Vec<Line>, job: impl Fn(String) -> NewJob) -> Result<Vec<NewJob>> {
+fn jobs(bulk: Vec<Line>, job: impl Fn(String) -> Result<NewJob>) -> Result<Vec<NewJob>> {
     bulk.into_iter()
         .map(|Line { number, bytes }| {
             if bytes.len() > MAX_PAYLOAD {
@@ -153,7 +155,7 @@ fn jobs(bulk: Vec<Line>, job: impl Fn(String) -> NewJob) -> Result<Vec<NewJob>> 
             }
             let text =
                 String::from_utf8(bytes).map_err(|_| usage(format!("line {number} is not UTF-8, as JSON is")))?;
-            let job = job(text);
+            let job = job(text).map_err(|error| usage(format!("line {number}: {error}")))?;
             job.check().map_err(|error| usage(format!("line {number}: {error}")))?;
             Ok(job)
         })
@@ -163,7 +165,7 @@ fn jobs(bulk: Vec<Line>, job: impl Fn(String) -> NewJob) -> Result<Vec<NewJob>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::{message, status};
+    use crate::exit::{Exit, message, status};
 
     async fn bulks(input: impl Read + Send + 'static) -> Vec<Vec<(u64, String)>> {
         let mut lines = read(input);
@@ -199,7 +201,7 @@ mod tests {
         let mut lines = read(io::repeat(b'1'));
         let bulk = next_bulk(&mut lines).await.unwrap().unwrap();
         assert!(bulk[0].bytes.len() <= MAX_PAYLOAD + 3);
-        let error = jobs(bulk, |payload| NewJob::new("k", payload)).unwrap_err();
+        let error = jobs(bulk, |payload| Ok(NewJob::new("k", payload))).unwrap_err();
         assert!(error.to_string().contains("line 1 has more than"), "{error}");
     }
 
@@ -222,7 +224,7 @@ mod tests {
         let line = |number, bytes: &[u8]| Line { number, bytes: bytes.to_vec() };
         for (bytes, why) in [(&b"{"[..], "line 8: the payload is no JSON"), (b"\"\xff\"", "line 8 is not UTF-8")] {
             let bulk = vec![line(7, b"{}"), line(8, bytes)];
-            let error = jobs(bulk, |payload| NewJob::new("k", payload)).unwrap_err().context(progress(6));
+            let error = jobs(bulk, |payload| Ok(NewJob::new("k", payload))).unwrap_err().context(progress(6));
             assert_eq!(status(&error), Exit::Usage);
             let text = message(&error);
             assert!(text.contains(why) && text.contains("go on from line 7"), "{text}");

@@ -1,126 +1,123 @@
-//! `headcount jobs retry | cancel | delete`: moves by hand, of named jobs or of all that a filter finds.
+//! `headcount jobs retry | cancel | delete`: moves by hand, of named jobs one by one, or of all that a filter finds.
 //!
-//! By filter the jobs are counted first, and exactly those that were counted are touched: a job that comes later, or
-//! that someone else moves in between, is left alone.
+//! By filter the jobs are counted before a person is asked, and what is then moved is what the filter finds: jobs that
+//! come into it meanwhile are included. That is why a filter without states means only those from which the move does
+//! no harm, and why deleting what has not run yet must be asked for by name.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use anyhow::Result;
-use headcount_queue::{Error, JobId, Queue, State, store::Cancel};
+use headcount_queue::{
+    Error, JobId, Queue, State,
+    store::{Action, Cancel, Filter},
+};
 use serde::Serialize;
 
 use super::Which;
 use crate::{
-    commands::Session,
+    commands::{Session, flush},
     exit::{Exit, usage},
     output::tell,
 };
 
-/// Jobs are looked up this many at a time: their payloads come along, of up to 1 MiB each.
-const PAGE: u32 = 100;
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The jobs' numbers.
-    #[arg(value_name = "ID", value_parser = super::job_id, conflicts_with_all = ["queue", "kind", "state", "yes"])]
+    /// The jobs' numbers. What cannot be moved is told, and the rest is moved all the same.
+    #[arg(value_name = "ID", value_parser = super::job_id)]
+    #[arg(conflicts_with_all = ["id", "queue", "kind", "state", "key", "error", "older_than", "payload", "yes"])]
     ids: Vec<JobId>,
-    #[command(flatten)]
-    which: Which,
-    /// Do not ask, where a filter finds the jobs.
+    /// Do not ask, where options say which jobs. It is asked with their number; jobs of which the same holds by the time
+    /// of the answer are included.
     #[arg(long, short = 'y')]
     yes: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
-/// A move by hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Retry,
-    Cancel,
-    Delete,
-}
-
-impl Verb {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Cancel => "cancel",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// The states from which it may move a job that was named.
-    fn allows(self, state: State) -> bool {
-        match self {
-            Self::Retry => state.may_become(State::Queued) && state.is_final(),
-            Self::Cancel => state.may_become(State::Cancelled),
-            Self::Delete => state != State::Running,
-        }
-    }
-
-    /// The states that a filter without any means. Deleting what has not run yet must be asked for by name.
-    fn default_states(self) -> Vec<State> {
-        let means = |state: &State| self.allows(*state) && (self != Self::Delete || state.is_final());
-        State::ALL.into_iter().filter(means).collect()
+const fn name(action: Action) -> &'static str {
+    match action {
+        Action::Retry => "retry",
+        Action::Cancel => "cancel",
+        Action::Delete => "delete",
     }
 }
 
-/// What became of one job.
-#[derive(Debug, Serialize)]
-struct Acted {
-    id: JobId,
-    /// `retried`, `cancelled`, `asked` (it runs, and its worker is told), `deleted`; none on an error.
-    result: Option<&'static str>,
-    error: Option<String>,
+/// The states that a filter without any means.
+fn default_states(action: Action) -> Vec<State> {
+    let means = |state: &State| action != Action::Delete || state.is_final();
+    action.states().iter().copied().filter(means).collect()
 }
 
-pub(crate) async fn run(verb: Verb, args: Args, session: &mut Session) -> Result<Exit> {
-    let name = verb.name();
+pub(crate) async fn run(action: Action, args: Args, session: &mut Session) -> Result<Exit> {
+    let name = name(action);
     if args.ids.is_empty() && args.which.is_everything() {
         return Err(usage(format!(
-            "which jobs? name their ids, or narrow with --queue, --kind or --state; `headcount jobs {name} --help`"
+            "which jobs? name their ids, or narrow with --queue, --kind, --state …; `headcount jobs {name} --help`"
         )));
     }
-    if let Some(state) = args.which.state.iter().find(|state| !verb.allows(**state)) {
+    if let Some(state) = args.which.state.iter().find(|state| !action.states().contains(state)) {
         return Err(usage(format!(
             "a job that is {state} cannot be moved by `jobs {name}`: leave out --state {state}"
         )));
     }
     let queue = session.open_store().await?;
-    if !args.ids.is_empty() {
-        return act_on_each(verb, &queue, &args.ids, None, session).await;
+    let exit = if args.ids.is_empty() {
+        let mut filter = args.which.filter(None);
+        if filter.states.is_empty() {
+            filter.states = default_states(action);
+        }
+        act_on_all(action, &queue, &filter, args.yes, session).await
+    } else {
+        act_on_each(action, &queue, &args.ids, session).await
+    };
+    if action == Action::Retry {
+        flush(&queue).await;
     }
+    exit
+}
 
-    let mut which = args.which;
-    if which.state.is_empty() {
-        which.state = verb.default_states();
-    }
-    let ids = find(&queue, &which).await?;
-    if ids.is_empty() {
-        session.note("no such jobs: nothing was changed");
-        return Ok(Exit::Done);
-    }
-    if !args.yes && !ask(verb, ids.len())? {
+/// What became of all jobs that a filter found.
+#[derive(Debug, Serialize)]
+struct ActedOnAll {
+    action: Action,
+    jobs: u64,
+}
+
+/// Moves whatever the filter finds, once a person has agreed to its number.
+async fn act_on_all(action: Action, queue: &Queue, filter: &Filter, yes: bool, session: &mut Session) -> Result<Exit> {
+    let count = queue.store().count(filter).await?;
+    if count > 0 && !yes && !ask(action, count)? {
         session.note("nothing was changed");
         return Ok(Exit::Failed);
     }
-    act_on_each(verb, &queue, &ids, Some(&which), session).await
+    let jobs = if count > 0 { queue.act(action, filter).await? } else { 0 };
+    if jobs > 0 {
+        session.out.row(&ActedOnAll { action, jobs }, describe_all)?;
+        session.out.flush()?;
+    }
+    if jobs < count {
+        let left = count - jobs;
+        session.note(&format!(
+            "{left} of {count} had moved on by themselves, or their key is taken: they were left alone"
+        ));
+    } else if jobs == 0 {
+        session.note("no such jobs: nothing was changed");
+    }
+    Ok(Exit::Done)
 }
 
-/// The ids of all jobs that a filter finds.
-async fn find(queue: &Queue, which: &Which) -> Result<Vec<JobId>> {
-    let mut ids: Vec<JobId> = Vec::new();
-    loop {
-        let page = queue.store().jobs(&which.filter(ids.last().copied()), PAGE).await?;
-        if page.is_empty() {
-            return Ok(ids);
-        }
-        ids.extend(page.iter().map(|job| job.id));
-    }
+fn describe_all(acted: &ActedOnAll) -> String {
+    let running = if acted.action == Action::Cancel { "; workers are told to stop those that run" } else { "" };
+    format!("{} {}{running}", acted.action.done(), number(acted.jobs))
+}
+
+fn number(jobs: u64) -> String {
+    format!("{jobs} {}", if jobs == 1 { "job" } else { "jobs" })
 }
 
 /// Asks the person at the terminal. Where there is none, `--yes` must have said it.
-fn ask(verb: Verb, count: usize) -> Result<bool> {
-    let what = format!("{} {count} {}", verb.name(), if count == 1 { "job" } else { "jobs" });
+fn ask(action: Action, count: u64) -> Result<bool> {
+    let what = format!("{} {}", name(action), number(count));
     if !io::stdin().is_terminal() {
         return Err(usage(format!("this would {what}: say so with --yes; nothing was changed")));
     }
@@ -132,24 +129,22 @@ fn ask(verb: Verb, count: usize) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Moves each job and tells what became of it. `found_by`: what found them, if they were not named.
-async fn act_on_each(
-    verb: Verb,
-    queue: &Queue,
-    ids: &[JobId],
-    found_by: Option<&Which>,
-    session: &mut Session,
-) -> Result<Exit> {
-    let (mut done, mut moved_on, mut failed) = (0_u64, 0_u64, 0_u64);
+/// What became of one job.
+#[derive(Debug, Serialize)]
+struct Acted {
+    id: JobId,
+    /// `retried`, `cancelled`, `asked` (it runs, and its worker is told), `deleted`; none on an error.
+    result: Option<&'static str>,
+    error: Option<String>,
+}
+
+/// Moves each named job and tells what became of it.
+async fn act_on_each(action: Action, queue: &Queue, ids: &[JobId], session: &mut Session) -> Result<Exit> {
+    let (mut done, mut failed) = (0_u64, 0_u64);
     for &id in ids {
-        let acted = match act(verb, queue, id, found_by).await {
+        let acted = match act(action, queue, id).await {
             Ok(result) => Acted { id, result: Some(result), error: None },
-            // What moved between the look and the move is nobody's error, if nobody named it.
-            Err(Error::NotFound(_) | Error::WrongState { .. }) if found_by.is_some() => {
-                moved_on += 1;
-                continue;
-            }
-            Err(error @ (Error::NotFound(_) | Error::WrongState { .. } | Error::Busy(_))) => {
+            Err(error @ (Error::NotFound(_) | Error::WrongState { .. } | Error::KeyTaken { .. } | Error::Busy(_))) => {
                 Acted { id, result: None, error: Some(error.to_string()) }
             }
             Err(error) => {
@@ -170,31 +165,20 @@ async fn act_on_each(
         }
     }
     session.out.flush()?;
-    if moved_on > 0 {
-        session.note(&format!("{moved_on} had moved on by themselves and were left alone"));
-    }
     Ok(if failed > 0 { Exit::Failed } else { Exit::Done })
 }
 
-async fn act(verb: Verb, queue: &Queue, id: JobId, found_by: Option<&Which>) -> Result<&'static str, Error> {
-    match verb {
-        Verb::Retry => queue.retry(id).await.map(|()| "retried"),
-        Verb::Cancel => Ok(match queue.cancel(id).await? {
-            Cancel::Done => "cancelled",
-            Cancel::Asked => "asked",
-        }),
-        Verb::Delete => {
-            // Deleting is legal from nearly every state, so that the move itself would not notice that a job which was
-            // found as failed has been retried since.
-            if let Some(which) = found_by {
-                let job = queue.job(id).await?.ok_or(Error::NotFound(id))?;
-                if !which.state.contains(&job.state) {
-                    return Err(Error::WrongState { id, state: job.state, wanted: "deleted" });
-                }
+async fn act(action: Action, queue: &Queue, id: JobId) -> Result<&'static str, Error> {
+    match action {
+        Action::Retry => queue.retry(id).await?,
+        Action::Delete => queue.delete(id).await?,
+        Action::Cancel => {
+            if queue.cancel(id).await? == Cancel::Asked {
+                return Ok("asked");
             }
-            queue.delete(id).await.map(|()| "deleted")
         }
     }
+    Ok(action.done())
 }
 
 fn describe(acted: &Acted) -> String {
@@ -211,13 +195,22 @@ mod tests {
 
     #[test]
     fn a_filter_without_states_means_what_the_verb_can_safely_move() {
-        assert_eq!(Verb::Retry.default_states(), [State::Failed, State::Cancelled]);
+        assert_eq!(default_states(Action::Retry), [State::Failed, State::Cancelled]);
         assert_eq!(
-            Verb::Cancel.default_states(),
+            default_states(Action::Cancel),
             [State::Scheduled, State::Queued, State::Running, State::WaitAsync],
             "what is not over"
         );
-        assert_eq!(Verb::Delete.default_states(), [State::Completed, State::Failed, State::Cancelled]);
-        assert!(Verb::Delete.allows(State::Queued) && !Verb::Delete.allows(State::Running));
+        assert_eq!(default_states(Action::Delete), [State::Completed, State::Failed, State::Cancelled]);
+    }
+
+    #[test]
+    fn what_was_done_to_how_many_is_told() {
+        let told = |action, jobs| describe_all(&ActedOnAll { action, jobs });
+        assert_eq!(told(Action::Retry, 1), "retried 1 job");
+        assert_eq!(told(Action::Delete, 12), "deleted 12 jobs");
+        assert_eq!(told(Action::Cancel, 2), "cancelled 2 jobs; workers are told to stop those that run");
+        let json = serde_json::to_string(&ActedOnAll { action: Action::Retry, jobs: 3 }).unwrap();
+        assert_eq!(json, r#"{"action":"retry","jobs":3}"#);
     }
 }

@@ -77,10 +77,19 @@ fn table(jobs: &[JobRecord], now: DateTime<Utc>) -> Table {
             format!("{}/{}", job.attempt, job.max_attempts),
             human(since(job.enqueued_at, now)),
             when(job, now),
-            job.error.as_deref().map(|error| brief(error, 60)).unwrap_or_default(),
+            note(job),
         ]);
     }
     table
+}
+
+/// What holds it back, else why it failed.
+fn note(job: &JobRecord) -> String {
+    match (&job.reason, &job.error) {
+        (Some(reason), _) => format!("held: {reason}"),
+        (None, Some(error)) => brief(error, 60),
+        (None, None) => String::new(),
+    }
 }
 
 /// How long the job has stood where it stands, or will.

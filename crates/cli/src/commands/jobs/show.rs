@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use chrono::{DateTime, SecondsFormat, Utc};
-use headcount_queue::{AttemptRecord, Error, JobId, JobRecord};
+use headcount_queue::{AttemptRecord, Error, JobId, JobRecord, Queue, State, store::Filter};
 use serde::Serialize;
 
 use crate::{
@@ -26,19 +26,48 @@ pub(crate) struct Args {
 struct Whole {
     #[serde(flatten)]
     job: JobRecord,
+    /// Of a job that runs after the one that holds its key: that one.
+    holder: Option<JobId>,
     attempts: Vec<AttemptRecord>,
 }
 
 pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     let queue = session.open_store().await?;
     let job = queue.job(args.id).await?.ok_or(Error::NotFound(args.id))?;
+    let holder = holder(&queue, &job).await?;
     let attempts = queue.store().attempts(args.id).await?;
     let now = queue.store().now().await?;
-    session.out.row(&Whole { job, attempts }, |whole| describe(whole, now))?;
+    session.out.row(&Whole { job, holder, attempts }, |whole| describe(whole, now))?;
     Ok(Exit::Done)
 }
 
-fn describe(Whole { job, attempts }: &Whole, now: DateTime<Utc>) -> String {
+/// The job that holds the key for which this one waits. None if it is over by now.
+async fn holder(queue: &Queue, job: &JobRecord) -> Result<Option<JobId>> {
+    if job.reason.as_deref() != Some("again") {
+        return Ok(None);
+    }
+    let filter = Filter { queue: Some(job.queue.clone()), key: job.key.clone(), ..Filter::default() };
+    let same_key = queue.store().jobs(&filter, 100).await?;
+    let waits_for = |other: &&JobRecord| {
+        other.reason.as_deref() != Some("again") && !matches!(other.state, State::Completed | State::Cancelled)
+    };
+    // A failed one holds its key only under a scope that says so: one that is not over comes first.
+    let holder = same_key.iter().filter(waits_for).min_by_key(|other| other.state.is_final());
+    Ok(holder.map(|other| other.id))
+}
+
+/// What holds a queued job back, in words.
+fn held(reason: &str, holder: Option<JobId>) -> String {
+    match (reason, holder) {
+        ("again", Some(holder)) => format!("again: it runs when job {holder}, which holds its key, is over"),
+        ("again", None) => "again: the job that held its key is over, and it is about to be queued".into(),
+        ("suspect", _) => "suspect: its process died under it, so that it runs only alone".into(),
+        ("paused", _) => "paused: its kind is".into(),
+        (other, _) => other.into(),
+    }
+}
+
+fn describe(Whole { job, holder, attempts }: &Whole, now: DateTime<Utc>) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<14}{}", printable(value, false));
@@ -47,6 +76,12 @@ fn describe(Whole { job, attempts }: &Whole, now: DateTime<Utc>) -> String {
     line("kind", &job.kind);
     line("queue", &job.queue);
     line("state", job.state.as_str());
+    if let Some(key) = &job.key {
+        line("key", key);
+    }
+    if let Some(reason) = &job.reason {
+        line("held", &held(reason, *holder));
+    }
     line("priority", &job.priority.to_string());
     line("attempt", &format!("{} of {}", job.attempt, job.max_attempts));
     if job.interruptions > 0 {
@@ -118,7 +153,7 @@ fn table(attempts: &[AttemptRecord]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use headcount_queue::{AttemptOutcome, Json, State};
+    use headcount_queue::{AttemptOutcome, Json};
 
     use super::*;
 
@@ -134,7 +169,7 @@ mod tests {
             worker: "h:1".into(),
             error: "no route\nto host".into(),
         };
-        Whole { job, attempts: vec![attempt] }
+        Whole { job, holder: None, attempts: vec![attempt] }
     }
 
     #[test]
@@ -143,6 +178,19 @@ mod tests {
         assert!(!line.contains('\n'));
         assert!(line.contains(r#""payload":{"n": 10000000000000000000000,"#), "{line}");
         assert!(line.contains(r#""attempts":[{"job":7,"attempt":1,"outcome":"failed""#), "{line}");
+    }
+
+    #[test]
+    fn a_job_that_is_held_back_says_why_and_for_whom_it_waits() {
+        let mut whole = whole();
+        whole.job.key = Some("user 7".into());
+        whole.job.reason = Some("again".into());
+        whole.holder = Some(JobId(3));
+        let text = describe(&whole, "2026-01-01T00:05:00Z".parse().unwrap());
+        assert!(text.contains("key           user 7\nheld          again: it runs when job 3, which"), "{text}");
+        assert_eq!(serde_json::to_value(&whole).unwrap()["holder"], 3);
+        assert!(held("again", None).contains("is over"));
+        assert!(held("paused", None).contains("its kind is"));
     }
 
     #[test]

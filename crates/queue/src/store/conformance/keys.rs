@@ -332,11 +332,12 @@ pub async fn a_job_that_comes_back_keeps_its_key(trial: &Trial<'_>) {
     worker.take_one().await;
     worker.beat(&[], &[]).await;
     held("a lost answer").await;
-    let running = worker.take_one().await;
-    trial.dies(&worker, &[&running], &[&running]).await;
-    held("a rescue").await;
-    trial.make_suspect("q", id).await;
-    held("its isolation").await;
+    for after in ["a rescue", "its isolation"] {
+        let mut worker = trial.worker("q").await;
+        let running = worker.take_one().await;
+        trial.dies(&worker, &[&running], &[&running]).await;
+        held(after).await;
+    }
     trial.release_all().await;
     held("a release").await;
     let mut worker = trial.worker("q").await;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::rules::{Call, Calls, Rules};
 use crate::{
     Binding, Result,
-    store::{Beat, BeatAnswer, BootId, Claim, Claimed, Claimer, NewWorker, Settlement, Want, WorkerState},
+    store::{Beat, BeatAnswer, BootId, Claim, Claimed, Claimer, NewWorker, Settlement, Wakes, Want, WorkerState},
 };
 
 /// The part of a store that workers use, or the handle of a heartbeat.
@@ -41,6 +41,14 @@ impl Claim for FaultyClaim {
 
     fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<std::time::Duration>) -> Box<dyn Claimer> {
         Box::new(FaultyClaimer { inner: self.inner.claimer(boot, queues, aging), rules: self.rules.clone() })
+    }
+
+    async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {
+        self.rules.through(Call::Wake.into(), self.inner.listen(queues)).await
+    }
+
+    async fn sleep(&self, queues: &Binding, asleep: bool) -> Result<()> {
+        self.rules.through(Call::Wake.into(), self.inner.sleep(queues, asleep)).await
     }
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {

@@ -26,6 +26,8 @@ pub enum Call {
     Beat,
     /// The heartbeat's handle is opened.
     Heart,
+    /// A worker listens, or says that its queues sleep or do not; sleepers are told at last.
+    Wake,
     /// Something is looked at; the store's clock too, by which a rescuer sees that the store is there.
     Observe,
     /// Promotion, folding, purging, the audit.
@@ -37,13 +39,14 @@ pub enum Call {
 }
 
 impl Call {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Enqueue,
         Self::Register,
         Self::Claim,
         Self::Settle,
         Self::Beat,
         Self::Heart,
+        Self::Wake,
         Self::Observe,
         Self::Maintain,
         Self::Rescue,

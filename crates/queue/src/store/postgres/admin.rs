@@ -52,8 +52,13 @@ impl Admin for PostgresStore {
 
     async fn retry(&self, id: JobId) -> Result<()> {
         for _ in 0..TRIES {
-            if !self.ask(&self.statements.retry, |query| query.bind(id.0)).await?.is_empty() {
+            let rows = self.ask(&self.statements.retry, |query| query.bind(id.0)).await?;
+            if column(&rows[0], "done")? {
+                self.notices.tell(column::<Option<&str>>(&rows[0], "queue")?);
                 return Ok(());
+            }
+            if let Some(holder) = column::<Option<i64>>(&rows[0], "holder")? {
+                return Err(Error::KeyTaken { id, holder: JobId(holder) });
             }
             self.still(id, RETRY).await?;
         }
@@ -70,16 +75,12 @@ impl Admin for PostgresStore {
         Err(Error::Busy(id))
     }
 
-    async fn act(&self, _: Action, _: &Filter, _: u32) -> Result<Acted> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn act(&self, action: Action, filter: &Filter, limit: u32) -> Result<Acted> {
+        self.acted(action, filter, limit).await
     }
 
     async fn set(&self, target: &Target, setting: Setting) -> Result<()> {
-        target.check()?;
-        let (Target::Queue(queue), Setting::Paused(paused)) = (target, setting) else {
-            return Err(Error::Rejected("not built yet".into()));
-        };
-        self.ask(&self.statements.pause, |query| query.bind(queue.to_owned()).bind(paused)).await.map(drop)
+        self.set_one(target, setting).await
     }
 
     async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>> {
@@ -115,15 +116,15 @@ impl Admin for PostgresStore {
     }
 
     async fn plan(&self) -> Result<Vec<Step>> {
-        Err(Error::Rejected("not built yet".into()))
+        self.pending().await
     }
 
     async fn drift(&self) -> Result<Vec<Difference>> {
-        Err(Error::Rejected("not built yet".into()))
+        self.differences().await
     }
 
-    async fn grant(&self, _: &Grants) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn grant(&self, grants: &Grants) -> Result<()> {
+        self.granted(grants).await
     }
 
     async fn check_version(&self) -> Result<()> {

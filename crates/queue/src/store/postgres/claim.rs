@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::{PostgresStore, claimer::PostgresClaimer, column, connection::Fault, settle::Ending};
 use crate::{
     Binding, Error, JobId, Result,
-    store::{Beat, BeatAnswer, BootId, Claim, Claimer, NewWorker, WorkerState},
+    store::{Beat, BeatAnswer, BootId, Claim, Claimer, NewWorker, Wakes, WorkerState},
 };
 
 #[async_trait]
@@ -44,8 +45,17 @@ impl Claim for PostgresStore {
         }
     }
 
-    fn claimer(&self, boot: BootId, queues: &Binding, _: Option<std::time::Duration>) -> Box<dyn Claimer> {
-        Box::new(PostgresClaimer::new(self.clone(), boot, queues.clone()))
+    fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Box<dyn Claimer> {
+        Box::new(PostgresClaimer::new(self.clone(), boot, queues, aging))
+    }
+
+    async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {
+        Ok(self.listens(queues).await?.map(|wakes| Box::new(wakes) as Box<dyn Wakes>))
+    }
+
+    async fn sleep(&self, queues: &Binding, asleep: bool) -> Result<()> {
+        let entries = flags(queues);
+        self.ask(&self.statements.sleep, |query| query.bind(entries.clone()).bind(asleep)).await.map(drop)
     }
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {
@@ -129,6 +139,11 @@ impl PostgresStore {
         line.commit().await?;
         Ok(!owns)
     }
+}
+
+/// The names of the rows that say whether the workers bound so sleep.
+pub(super) fn flags(queues: &Binding) -> Vec<String> {
+    queues.entries().map_or_else(|| vec!["*".to_owned()], <[String]>::to_vec)
 }
 
 /// A state by its name in the store.

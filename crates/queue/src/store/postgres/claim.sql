@@ -1,13 +1,15 @@
 -- Claims jobs. Follows claim_pure.sql or claim_fused.sql, whose `first` is done first: what ends is locked before what
 -- begins, in every claim alike, or they deadlock.
 -- $1 boot  $2 the claim's number  $3 the most jobs  $4 queue[]  $5 priority[]  $6 seq[]: the lanes in the order in
--- which they are served, and where to start in each  $7 the bound queues, NULL for any  $8 whether the worker holds
--- nothing, and so may take a suspect  $9 the ids that `first` has settled  $10 recalls as last read, or NULL.
--- Rows: at least one: gate, recalls and suspects in each, and a job each or NULL. Any order.
--- Locks: the worker FOR SHARE, only what is taken from held or ready. Index: ready_lane; ready's primary key.
+-- which they are served, and where to start in each  $7 the edges of the ranges of bound queues: in, out, in, out (a
+-- name with an odd number of them at or before it is inside)  $8 whether the worker holds nothing, and so may take a
+-- suspect  $9 the ids that `first` has settled  $10 recalls as last read, or NULL.
+-- Rows: at least one: gate, recalls, suspects and asleep in each, and a job each or NULL. Any order.
+-- Locks: the worker FOR SHARE, only what is taken from held or ready. Index: ready_lane; ready's primary key; kind_paused
+-- and queue_paused, which are empty as a rule.
 gate AS MATERIALIZED (
     -- A row lock and not a predicate: a drain's UPDATE waits for it, so that no claim is in flight when it returns.
-    SELECT w.boot FROM headcount.worker w
+    SELECT w.boot, w.queues FROM headcount.worker w
     WHERE w.boot = $1 AND (SELECT count(*) FROM first) > 0
       AND (w.state = 'active' OR (w.state = 'draining' AND w.drain_until < clock_timestamp()))
     FOR SHARE SKIP LOCKED
@@ -15,8 +17,8 @@ gate AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), recalls AS MATERIALIZED (
     SELECT coalesce(sum(q.recalls), 0)::bigint AS n
-    FROM headcount.queue q
-    WHERE q.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(q.queue, 'run:'))
+    FROM generate_series(1, cardinality($7::text[]), 2) i
+    JOIN headcount.queue q ON q.queue >= ($7::text[])[i] AND q.queue < ($7::text[])[i + 1]
 ), suspect AS (
     DELETE FROM headcount.held
     WHERE id = ANY (ARRAY(
@@ -28,8 +30,9 @@ gate AS MATERIALIZED (
               -- last, for it walks over all that the worker has claimed, dead rows included.
               THEN NOT EXISTS (SELECT FROM headcount.running r WHERE r.boot = $1 AND r.id <> ALL ($9::bigint[]))
               ELSE false END
-          AND (h.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(h.queue, 'run:')))
+          AND width_bucket(h.queue, $7::text[]) % 2 = 1
           AND h.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
+          AND h.kind <> ALL (ARRAY(SELECT k.kind FROM headcount.kind k WHERE k.paused))
         ORDER BY h.priority DESC, h.seq
         LIMIT 1
         FOR UPDATE SKIP LOCKED
@@ -53,6 +56,8 @@ gate AS MATERIALIZED (
         CROSS JOIN LATERAL (
             SELECT r.id FROM headcount.ready r
             WHERE r.queue = l.queue AND r.priority = l.priority AND r.seq >= l.seq
+              -- Jobs of paused kinds that maintenance has not moved out of the way yet.
+              AND r.kind <> ALL (ARRAY(SELECT k.kind FROM headcount.kind k WHERE k.paused))
             ORDER BY r.seq
             LIMIT $3::bigint
             FOR UPDATE SKIP LOCKED
@@ -75,10 +80,17 @@ gate AS MATERIALIZED (
     CROSS JOIN (SELECT * FROM taken UNION ALL SELECT * FROM suspect) t
     RETURNING id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
               max_run_ms, options, enqueued_at, run_at, ready_at, started_at, meta
+), pending AS MATERIALIZED (
+    -- A key of scope pending goes with the first claim.
+    SELECT headcount.let_go(array_agg(t.id), array_agg(t.queue), array_agg(t.extra ->> 'key'))
+    FROM taken t
+    WHERE t.extra IS NOT NULL AND t.attempt = 0 AND t.extra ->> 'scope' = 'pending'
+    HAVING count(*) > 0
 ), counted AS (
-    INSERT INTO headcount.tally (queue, priority, kind, ready, held, running, started, late, delay_bucket)
+    INSERT INTO headcount.tally (queue, priority, kind, ready, held, suspects, running, started, late, delay_bucket)
     SELECT s.queue, s.priority, s.kind,
            CASE WHEN NOT EXISTS (SELECT FROM suspect) THEN -count(*) END,
+           CASE WHEN EXISTS (SELECT FROM suspect) THEN -count(*) END,
            CASE WHEN EXISTS (SELECT FROM suspect) THEN -count(*) END,
            count(*), count(*), nullif(count(*) FILTER (WHERE s.late), 0), s.delay_bucket
     FROM (
@@ -97,8 +109,8 @@ gate AS MATERIALIZED (
     ) s
     GROUP BY s.queue, s.priority, s.kind, s.delay_bucket
 )
-SELECT a.gate, a.recalls, a.suspects, m.id, m.queue, m.priority, m.seq, m.kind, m.payload::text AS payload, m.attempt,
-       m.max_attempts, m.interruptions, m.deaths, m.timeout_ms, m.max_run_ms, m.options::text AS options,
+SELECT a.gate, a.recalls, a.suspects, a.asleep, m.id, m.queue, m.priority, m.seq, m.kind, m.payload::text AS payload,
+       m.attempt, m.max_attempts, m.interruptions, m.deaths, m.timeout_ms, m.max_run_ms, m.options::text AS options,
        m.enqueued_at, m.run_at, m.ready_at, m.started_at, m.meta::text AS meta
 FROM (
     SELECT
@@ -111,8 +123,15 @@ FROM (
         EXISTS (
             SELECT FROM headcount.held h
             WHERE h.reason = 'suspect' AND h.id <> ALL (ARRAY(SELECT s.id FROM suspect s))
-              AND (h.queue = ANY ($7::text[]) OR ($7::text[] IS NULL AND NOT starts_with(h.queue, 'run:')))
+              AND width_bucket(h.queue, $7::text[]) % 2 = 1
               AND h.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
-        ) AS suspects
+              AND h.kind <> ALL (ARRAY(SELECT k.kind FROM headcount.kind k WHERE k.paused))
+        ) AS suspects,
+        -- Every row that the worker's binding stands for: '*' for any, a prefix as it was given.
+        (SELECT bool_and(coalesce(q.asleep, false))
+         FROM gate g
+         CROSS JOIN LATERAL unnest(coalesce(g.queues, '{*}')) AS e (entry)
+         LEFT JOIN headcount.queue q ON q.queue = e.entry) IS TRUE AS asleep
 ) a
 LEFT JOIN moved m ON true
+WHERE (SELECT count(*) FROM pending) >= 0

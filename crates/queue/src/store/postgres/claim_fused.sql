@@ -2,8 +2,8 @@
 -- follows. One round trip and one durable commit for both.
 -- $1 boot  $9 id[] (ascending, each once)  $11 claim[]  $12 ran_ms[]
 -- Rows: none of its own. A token that no longer holds is passed over.
--- Locks: running, by id. Index: running's primary key; the claim of an id is found by binary search (width_bucket), not
--- by a join with unnest, whose plan on wrong estimates takes seconds.
+-- Locks: running, by id; the keys of what ended. Index: running's primary key; the claim of an id is found by binary
+-- search (width_bucket), not by a join with unnest, whose plan on wrong estimates takes seconds.
 WITH ended AS (
     DELETE FROM headcount.running
     WHERE id = ANY (ARRAY(
@@ -15,7 +15,7 @@ WITH ended AS (
         ORDER BY r.id
         FOR UPDATE
     ))
-    RETURNING id, queue, priority, kind, payload IS NULL AS long,
+    RETURNING id, queue, priority, kind, extra, payload IS NULL AS long,
               -- A fresh seq: it was promoted, or retried by hand, which sets the counts back.
               attempt > 0 OR interruptions > 0 OR seq <> id AS tried
 ), bodies AS (
@@ -28,6 +28,10 @@ WITH ended AS (
            nullif(sum(($12::bigint[])[width_bucket(id, $9::bigint[])]), 0)
     FROM ended
     GROUP BY queue, priority, kind
+), keys AS MATERIALIZED (
+    -- Jobs without a key pay nothing.
+    SELECT headcount.let_go(array_agg(id), array_agg(queue), array_agg(extra ->> 'key'))
+    FROM ended WHERE extra IS NOT NULL HAVING count(*) > 0
 ), first AS MATERIALIZED (
-    SELECT count(*)::text FROM ended
+    SELECT concat(count(*), (SELECT count(*) FROM keys)) FROM ended
 ),

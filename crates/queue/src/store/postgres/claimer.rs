@@ -3,13 +3,20 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 
-use super::{PostgresStore, column, enqueue::JobOptions, lanes::Lanes, settle::Plain};
+use super::{
+    PostgresStore, column, edges,
+    enqueue::JobOptions,
+    lanes::{Head, Lanes, Took},
+    settings::Retentions,
+    settle::Plain,
+};
 use crate::{
     Binding, JobId, Result,
     store::{BootId, Claimed, ClaimedJob, Claimer, Gate, Settlement, Token, Want},
@@ -26,7 +33,8 @@ const SWEEP_SHARE: u32 = 20;
 pub(super) struct PostgresClaimer {
     store: PostgresStore,
     boot: BootId,
-    queues: Binding,
+    /// The edges of the ranges of its queues.
+    edges: Vec<String>,
     lanes: Lanes,
     /// How often jobs had been put back into the bound queues, as the last claim read it.
     recalls: Option<i64>,
@@ -37,6 +45,8 @@ pub(super) struct PostgresClaimer {
 struct Taken {
     job: ClaimedJob,
     seq: i64,
+    /// The priority as which its lane counted.
+    rank: i64,
     /// Its payload lies in `body`.
     apart: bool,
 }
@@ -46,29 +56,21 @@ struct Answer {
     taken: Vec<Taken>,
     gate: Gate,
     suspects: bool,
+    asleep: bool,
 }
 
 impl PostgresClaimer {
-    pub(super) fn new(store: PostgresStore, boot: BootId, queues: Binding) -> Self {
-        Self { store, boot, queues, lanes: Lanes::default(), recalls: None, sweep_at: None }
+    pub(super) fn new(store: PostgresStore, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Self {
+        Self { store, boot, edges: edges(queues), lanes: Lanes::new(aging), recalls: None, sweep_at: None }
     }
 
     /// Looks at the head of every lane. Returns whether any has a job.
     async fn sweep(&mut self, deadline: tokio::time::Instant) -> Result<bool> {
         let began = Instant::now();
-        let statements = &self.store.statements;
-        let rows = self
-            .store
-            .connections
-            .rows(deadline, || match self.queues.entries() {
-                None => sqlx::query(statements.sweep_any.clone()),
-                Some(queues) => sqlx::query(statements.sweep_listed.clone()).bind(queues.to_vec()),
-            })
-            .await?;
-        let heads = rows
-            .iter()
-            .map(|row| Ok((column(row, "queue")?, column(row, "priority")?, column(row, "seq")?)))
-            .collect::<Result<Vec<(String, i16, i64)>>>()?;
+        let sweep = &self.store.statements.sweep;
+        let rows =
+            self.store.connections.rows(deadline, || sqlx::query(sweep.clone()).bind(self.edges.clone())).await?;
+        let heads = rows.iter().map(head).collect::<Result<Vec<_>>>()?;
         let found = !heads.is_empty();
         let now = Instant::now();
         self.lanes.swept(heads, now);
@@ -81,7 +83,7 @@ impl PostgresClaimer {
     /// Runs one claim, which settles `plain` too if there is any.
     async fn claim(&mut self, plain: Option<&Plain>, want: Want, deadline: tokio::time::Instant) -> Result<Answer> {
         let claims = want.claim > 0 && want.jobs > 0;
-        let lanes = if claims { self.lanes.in_turn() } else { Vec::new() };
+        let lanes = if claims { self.lanes.in_turn(Instant::now()) } else { Vec::new() };
         let statements = &self.store.statements;
         let rows = self
             .store
@@ -92,10 +94,10 @@ impl PostgresClaimer {
                     .bind(self.boot.0)
                     .bind(want.claim)
                     .bind(if claims { i64::from(want.jobs) } else { 0 })
-                    .bind(lanes.iter().map(|lane| &*lane.queue).collect::<Vec<_>>())
-                    .bind(lanes.iter().map(|lane| lane.priority).collect::<Vec<_>>())
-                    .bind(lanes.iter().map(|lane| lane.from).collect::<Vec<_>>())
-                    .bind(self.queues.entries().map(<[String]>::to_vec))
+                    .bind(lanes.iter().map(|(_, lane)| &*lane.queue).collect::<Vec<_>>())
+                    .bind(lanes.iter().map(|(_, lane)| lane.priority).collect::<Vec<_>>())
+                    .bind(lanes.iter().map(|(_, lane)| lane.from).collect::<Vec<_>>())
+                    .bind(self.edges.clone())
                     .bind(want.alone);
                 match plain {
                     Some(plain) => query.bind(&plain.ids).bind(self.recalls).bind(&plain.claims).bind(&plain.ran_ms),
@@ -103,8 +105,11 @@ impl PostgresClaimer {
                 }
             })
             .await?;
-        let ranks: HashMap<(&str, i16), usize> =
-            lanes.iter().enumerate().map(|(rank, lane)| ((&*lane.queue, lane.priority), rank)).collect();
+        // The place of each lane in this claim, and the priority as which it counts.
+        let mut ranks: HashMap<(&str, i16), (usize, i64)> = HashMap::with_capacity(lanes.len());
+        for (place, (rank, lane)) in lanes.iter().enumerate() {
+            ranks.insert((&*lane.queue, lane.priority), (place, *rank));
+        }
         let gate = match column(&rows[0], "gate")? {
             "open" => Gate::Open,
             "active" => Gate::Busy,
@@ -113,24 +118,31 @@ impl PostgresClaimer {
             _ => Gate::Gone,
         };
         let recalls: i64 = column(&rows[0], "recalls")?;
-        let suspects = column(&rows[0], "suspects")?;
+        let (suspects, asleep) = (column(&rows[0], "suspects")?, column(&rows[0], "asleep")?);
         let mut taken = Vec::with_capacity(rows.len());
         for row in &rows {
             if let Some(id) = column::<Option<i64>>(row, "id")? {
                 taken.push(read(row, JobId(id), Token { boot: self.boot, claim: want.claim })?);
             }
         }
-        taken.sort_by_key(|taken| {
-            (Reverse(taken.job.priority), ranks.get(&(&*taken.job.queue, taken.job.priority)).copied(), taken.seq)
-        });
+        let mut places = HashMap::with_capacity(taken.len());
+        for taken in &mut taken {
+            // A suspect is of no lane, and alone.
+            let lane = ranks.get(&(&*taken.job.queue, taken.job.priority));
+            if let Some(&(place, rank)) = lane {
+                taken.rank = rank;
+                places.insert(taken.job.id, place);
+            }
+        }
+        taken.sort_by_key(|taken| (places.get(&taken.job.id).copied(), taken.seq));
         drop(ranks);
         drop(lanes);
         if self.recalls.replace(recalls).is_some_and(|before| before != recalls) {
             // This claim looked from the front, but only where jobs were known to be.
             self.sweep_at = None;
         }
-        self.lanes.took(taken.iter().map(|taken| (&*taken.job.queue, taken.job.priority, taken.seq)), Instant::now());
-        Ok(Answer { taken, gate, suspects })
+        self.lanes.took(taken.iter().map(Taken::took), Instant::now());
+        Ok(Answer { taken, gate, suspects, asleep })
     }
 
     /// Claims, and if that came short of what was wanted looks at the whole queue and claims once more: few jobs in the
@@ -152,9 +164,10 @@ impl PostgresClaimer {
             Ok(None) => {}
             Ok(Some(more)) => {
                 answer.taken.extend(more.taken);
-                // Stable: the rank among equals stays what each claim made of it.
-                answer.taken.sort_by_key(|taken| Reverse(taken.job.priority));
+                // Stable: the place among equals stays what each claim made of it.
+                answer.taken.sort_by_key(|taken| Reverse(taken.rank));
                 answer.suspects |= more.suspects;
+                answer.asleep = more.asleep;
             }
             // What was taken is in hand. Should the second claim have taken more, the next beat gives it back.
             Err(error) if !answer.taken.is_empty() => {
@@ -207,10 +220,33 @@ impl Claimer for PostgresClaimer {
         if plain.is_none() {
             self.store.settle(settled, deadline).await?;
         }
-        let answer = self.fill(plain.as_ref(), want, deadline).await?;
-        let suspects = answer.suspects && answer.gate == Gate::Open;
-        Ok(Claimed { jobs: self.complete(answer.taken, deadline).await?, gate: answer.gate, suspects, asleep: false })
+        // Before the claim: what fails after it would leave its jobs behind.
+        let retentions: Arc<Retentions> =
+            if want.claim > 0 { self.store.retentions(deadline).await? } else { Arc::default() };
+        let mut answer = self.fill(plain.as_ref(), want, deadline).await?;
+        for Taken { job, .. } in &mut answer.taken {
+            job.retention = retentions.of(job);
+        }
+        let (gate, suspects, asleep) = (answer.gate, answer.suspects && answer.gate == Gate::Open, answer.asleep);
+        Ok(Claimed { jobs: self.complete(answer.taken, deadline).await?, gate, suspects, asleep })
     }
+}
+
+impl Taken {
+    fn took(&self) -> Took<'_> {
+        let job = &self.job;
+        let waited = (job.started_at - job.ready_at).to_std().unwrap_or_default();
+        Took { queue: &job.queue, priority: job.priority, seq: self.seq, waited }
+    }
+}
+
+fn head(row: &PgRow) -> Result<Head> {
+    Ok(Head {
+        queue: column(row, "queue")?,
+        priority: column(row, "priority")?,
+        seq: column(row, "seq")?,
+        waited: Duration::from_millis(column::<i64>(row, "waited_ms")?.max(0) as u64),
+    })
 }
 
 fn read(row: &PgRow, id: JobId, token: Token) -> Result<Taken> {
@@ -221,15 +257,17 @@ fn read(row: &PgRow, id: JobId, token: Token) -> Result<Taken> {
     let options: JobOptions = column::<Option<&str>>(row, "options")?
         .and_then(|options| serde_json::from_str(options).ok())
         .unwrap_or_default();
+    let priority: i16 = column(row, "priority")?;
     Ok(Taken {
         seq: column(row, "seq")?,
+        rank: i64::from(priority),
         apart: payload.is_none(),
         job: ClaimedJob {
             id,
             token,
             queue: column(row, "queue")?,
             kind: column(row, "kind")?,
-            priority: column(row, "priority")?,
+            priority,
             payload: payload.unwrap_or_default(),
             meta: column(row, "meta")?,
             attempt: column::<i16>(row, "attempt")? as u16 + 1,

@@ -7,14 +7,14 @@
 use std::{
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use sqlx::{
-    Connection, Executor, PgConnection, Postgres,
+    Connection, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr,
     postgres::{PgArguments, PgConnectOptions, PgRow},
     query::Query,
 };
@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::NEEDED;
+use super::{NEEDED, address::Pooler, pooler::Way};
 use crate::{Error, Result, store::Options};
 
 /// A connection that has lain idle for longer may have been dropped by something on the way.
@@ -31,7 +31,7 @@ const STALE: Duration = Duration::from_secs(10);
 
 /// A few connections, made when they are needed.
 pub(super) struct Connections {
-    options: PgConnectOptions,
+    way: Arc<Way>,
     timeout: Duration,
     free: Semaphore,
     idle: Mutex<Vec<(PgConnection, Instant)>>,
@@ -46,38 +46,23 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    pub(super) fn new(connect: PgConnectOptions, options: &Options) -> Self {
-        let connect = connect
-            .application_name(&options.application)
-            // As part of the connection's start, where a pooler between refuses them, rather than by SET, which would
-            // leak through it to every other client. Behind a pooler none of this would work.
-            .options([
-                // A plan made while a table was empty scans it when it is full: every hot statement has one path.
-                ("enable_seqscan", "off".to_owned()),
-                ("enable_bitmapscan", "off".to_owned()),
-                ("plan_cache_mode", "force_generic_plan".to_owned()),
-                // A plan of a few dozen rows is compiled for longer than it runs.
-                ("jit", "off".to_owned()),
-                // What nobody waits for any more must not lie in wait for a lock.
-                ("statement_timeout", options.call_timeout.as_millis().max(1).to_string()),
-                ("idle_in_transaction_session_timeout", (options.call_timeout * 2).as_millis().max(1).to_string()),
-            ]);
-        Self::with(connect, options.call_timeout, options.connections.max(1))
+    pub(super) fn new(connect: PgConnectOptions, options: &Options, pooler: Option<Pooler>) -> Self {
+        let way = Way::new(connect, options, pooler);
+        Self::with(Arc::new(way), options.call_timeout, options.connections.max(1))
     }
 
-    fn with(options: PgConnectOptions, timeout: Duration, size: u32) -> Self {
-        Self {
-            options,
-            timeout,
-            free: Semaphore::new(size as usize),
-            idle: Mutex::default(),
-            conflicts: AtomicU64::new(0),
-        }
+    fn with(way: Arc<Way>, timeout: Duration, size: u32) -> Self {
+        Self { way, timeout, free: Semaphore::new(size as usize), idle: Mutex::default(), conflicts: AtomicU64::new(0) }
     }
 
     /// One connection that nothing else uses, to the same database.
     pub(super) fn apart(&self) -> Self {
-        Self::with(self.options.clone(), self.timeout, 1)
+        Self::with(Arc::clone(&self.way), self.timeout, 1)
+    }
+
+    /// The way to the server.
+    pub(super) fn way(&self) -> &Way {
+        &self.way
     }
 
     pub(super) fn conflicts(&self) -> u64 {
@@ -143,7 +128,7 @@ impl Connections {
 
     /// A new connection that is not one of the few.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<PgConnection> {
-        match timeout_at(deadline, PgConnection::connect_with(&self.options)).await {
+        match timeout_at(deadline, self.way.connect()).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(self.fault(error).into()),
             Err(_) => Err(Error::TimedOut(self.timeout)),
@@ -223,6 +208,25 @@ pub(super) struct Line<'a> {
 impl Line<'_> {
     /// Runs one statement.
     pub(super) async fn rows(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Fault> {
+        if !self.home.way.is_pooled() {
+            return self.fetch(query).await;
+        }
+        // No name that would stay behind on a connection that is another's next.
+        let query = query.persistent(false);
+        if self.open {
+            return self.fetch(query).await;
+        }
+        self.begin().await?;
+        let done = self.fetch(query).await;
+        let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        match self.end(end).await {
+            // What was not committed has no rows to show.
+            Err(fault) if done.is_ok() => Err(fault),
+            _ => done,
+        }
+    }
+
+    async fn fetch(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Fault> {
         let mut connection = self.take()?;
         let done = timeout_at(self.deadline, connection.fetch_all(query)).await;
         self.answered(connection, done)
@@ -231,17 +235,21 @@ impl Line<'_> {
     /// Begins a transaction. Dropping the line without a commit rolls it back.
     pub(super) async fn begin(&mut self) -> Result<(), Fault> {
         self.open = true;
-        self.run("BEGIN").await
+        self.run(self.home.way.begin()).await
     }
 
     /// Commits the transaction.
     pub(super) async fn commit(mut self) -> Result<(), Fault> {
-        self.run("COMMIT").await?;
+        self.end("COMMIT").await
+    }
+
+    async fn end(&mut self, how: &'static str) -> Result<(), Fault> {
+        self.run(how.into_sql_str()).await?;
         self.open = false;
         Ok(())
     }
 
-    async fn run(&mut self, sql: &'static str) -> Result<(), Fault> {
+    async fn run(&mut self, sql: SqlStr) -> Result<(), Fault> {
         let mut connection = self.take()?;
         let done = timeout_at(self.deadline, connection.execute(sql)).await;
         self.answered(connection, done).map(drop)

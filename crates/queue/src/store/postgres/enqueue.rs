@@ -1,6 +1,7 @@
 //! Jobs go in: all of a bulk by one statement, which takes its columns as arrays.
 //!
-//! That is as fast as COPY, and gives the ids back.
+//! That is as fast as COPY, and gives the ids back. A bulk in which some job has a key goes through a function of the
+//! database, which repeats what one statement cannot see.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +15,11 @@ use sqlx::{
 };
 use tokio::time::timeout_at;
 
-use super::{PostgresStore, column, connection::Fault, millis};
+use super::{PostgresStore, address::Pooler, column, connection::Fault, millis};
 use crate::{
     Backoff, Error, JobId, NewJob, Result, Retention, When,
     limits::INLINE_BYTES,
-    store::{Enqueue, Enqueued, Transaction},
+    store::{Admission, Enqueue, Enqueued, Transaction},
 };
 
 /// What a job has of its own beside its columns.
@@ -34,8 +35,15 @@ pub(super) struct JobOptions {
 impl Enqueue for PostgresStore {
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         let Some(bulk) = Bulk::of(jobs)? else { return Ok(Vec::new()) };
-        let rows = self.connections.rows(self.connections.deadline(), || bulk.query(self)).await?;
-        enqueued(&rows)
+        let rows = self.connections.rows(self.connections.deadline(), || bulk.query(self, false)).await?;
+        // Who sleeps is told after the commit, outside of it; also of those that are due later only: it costs nothing to
+        // look once too often.
+        self.notices.tell(bulk.lanes.keys().map(|lane| lane.0));
+        bulk.answers(&rows)
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.notices.flush().await
     }
 
     async fn enqueue_in(&self, tx: Transaction<'_>, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
@@ -47,9 +55,21 @@ impl Enqueue for PostgresStore {
             ));
         };
         let Some(bulk) = Bulk::of(jobs)? else { return Ok(Vec::new()) };
+        // The application's connection may lead through the same pooler, and a name left behind there is in the way of
+        // whoever is given it next. As long as the store has made no connection of its own, nobody knows.
+        let stays = self.connections.way().pooler() == Some(Pooler::None);
+        let query = bulk.query(self, true).persistent(stays);
         // Not repeated after a collision: the application's transaction is aborted then, and it has to begin anew.
-        match timeout_at(self.connections.deadline(), connection.fetch_all(bulk.query(self))).await {
-            Ok(Ok(rows)) => enqueued(&rows),
+        let done = timeout_at(self.connections.deadline(), async {
+            let rows = connection.fetch_all(query).await?;
+            // We do not see it commit.
+            if let Some(wake) = bulk.wake(self) {
+                connection.execute(wake.persistent(stays)).await?;
+            }
+            Ok(rows)
+        });
+        match done.await {
+            Ok(Ok(rows)) => bulk.answers(&rows),
             Ok(Err(error)) => Err(match self.connections.fault(error) {
                 Fault::Conflict(error) => Error::Unavailable(error.into()),
                 Fault::Other(error) => error,
@@ -59,11 +79,21 @@ impl Enqueue for PostgresStore {
     }
 }
 
-fn enqueued(rows: &[PgRow]) -> Result<Vec<Enqueued>> {
-    let mut ids = rows.iter().map(|row| column(row, "id")).collect::<Result<Vec<i64>>>()?;
-    // They were given in the order of the jobs; the rows come in any.
-    ids.sort_unstable();
-    Ok(ids.into_iter().map(|id| Enqueued::new(JobId(id))).collect())
+/// An answer of the function for keys.
+fn admitted(row: &PgRow) -> Result<Enqueued> {
+    let id = JobId(column(row, "id")?);
+    let admission = match column(row, "admission")? {
+        "new" => Admission::New,
+        "kept" => Admission::Kept,
+        "replaced" => Admission::Replaced,
+        "again" => Admission::Again { holder: JobId(column(row, "holder")?) },
+        other => {
+            return Err(Error::Rejected(format!(
+                "a job was admitted as {other:?}, which this program does not know: update it"
+            )));
+        }
+    };
+    Ok(Enqueued::coalesced(id, admission))
 }
 
 /// Jobs as columns.
@@ -80,8 +110,13 @@ struct Bulk<'a> {
     metas: Vec<Option<&'a str>>,
     delays: Vec<Option<i64>>,
     run_ats: Vec<Option<DateTime<Utc>>>,
-    /// All may run at once and have short payloads.
+    keys: Vec<Option<&'a str>>,
+    scopes: Vec<Option<&'static str>>,
+    conflicts: Vec<Option<&'static str>>,
+    /// All may run at once and have short payloads, and none has a key.
     plain: bool,
+    /// Some job has a key.
+    keyed: bool,
     lanes: BTreeMap<(&'a str, i16, &'a str), i32>,
 }
 
@@ -101,7 +136,7 @@ impl<'a> Bulk<'a> {
                 // Postgres counts back to 4713 BC only, and whatever has passed means now.
                 When::At(at) => (None, Some(at.max(DateTime::UNIX_EPOCH))),
             };
-            bulk.plain &= delay.is_none() && run_at.is_none() && payload.len() <= INLINE_BYTES;
+            bulk.plain &= delay.is_none() && run_at.is_none() && payload.len() <= INLINE_BYTES && job.key.is_none();
             bulk.queues.push(&job.queue);
             bulk.priorities.push(job.priority);
             bulk.kinds.push(&job.kind);
@@ -113,14 +148,23 @@ impl<'a> Bulk<'a> {
             bulk.metas.push(job.meta.as_deref());
             bulk.delays.push(delay);
             bulk.run_ats.push(run_at);
+            bulk.keyed |= job.key.is_some();
+            bulk.keys.push(job.key.as_deref());
+            bulk.scopes.push(job.key.as_ref().map(|_| job.coalesce.scope.as_str()));
+            bulk.conflicts.push(job.key.as_ref().map(|_| job.coalesce.conflict.as_str()));
             *bulk.lanes.entry((&job.queue, job.priority, &job.kind)).or_default() += 1;
         }
         Ok(Some(bulk))
     }
 
-    fn query<'q>(&self, store: &PostgresStore) -> Query<'q, Postgres, PgArguments> {
+    /// What enqueues them. `wakes`: whether it tells workers that sleep, where it can; else see [`Bulk::wake`].
+    fn query<'q>(&self, store: &PostgresStore, wakes: bool) -> Query<'q, Postgres, PgArguments> {
         let statements = &store.statements;
-        let statement = if self.plain { &statements.enqueue_now } else { &statements.enqueue };
+        let statement = match (self.keyed, self.plain) {
+            (true, _) => &statements.enqueue_keyed,
+            (false, true) => &statements.enqueue_now,
+            (false, false) => &statements.enqueue,
+        };
         let query = sqlx::query(statement.clone())
             .bind(&self.queues)
             .bind(&self.priorities)
@@ -139,8 +183,37 @@ impl<'a> Bulk<'a> {
                 .bind(lanes().map(|lane| lane.2).collect::<Vec<_>>())
                 .bind(self.lanes.values().copied().collect::<Vec<_>>())
         } else {
-            query.bind(&self.delays).bind(&self.run_ats).bind(INLINE_BYTES as i32)
+            let query = query.bind(&self.delays).bind(&self.run_ats);
+            let query =
+                if self.keyed { query.bind(&self.keys).bind(&self.scopes).bind(&self.conflicts) } else { query };
+            let query = query.bind(INLINE_BYTES as i32);
+            if self.keyed { query.bind(wakes) } else { query }
         }
+    }
+
+    /// What tells workers that sleep, if the query itself does not, and some job may run at once.
+    fn wake<'q>(&self, store: &PostgresStore) -> Option<Query<'q, Postgres, PgArguments>> {
+        let mut queues: Vec<&str> = self
+            .queues
+            .iter()
+            .zip(&self.delays)
+            .filter(|(_, delay)| delay.is_none())
+            .map(|(queue, _)| *queue)
+            .collect();
+        queues.sort_unstable();
+        queues.dedup();
+        (!self.keyed && !queues.is_empty()).then(|| sqlx::query(store.statements.wake.clone()).bind(queues))
+    }
+
+    /// The answers, in the order of the jobs.
+    fn answers(&self, rows: &[PgRow]) -> Result<Vec<Enqueued>> {
+        if self.keyed {
+            return rows.iter().map(admitted).collect();
+        }
+        let mut ids = rows.iter().map(|row| column(row, "id")).collect::<Result<Vec<i64>>>()?;
+        // They were given in the order of the jobs; the rows come in any.
+        ids.sort_unstable();
+        Ok(ids.into_iter().map(|id| Enqueued::new(JobId(id))).collect())
     }
 }
 

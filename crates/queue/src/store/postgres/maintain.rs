@@ -1,7 +1,7 @@
 //! Keeping the store in order: promotion, the counters, retention, and the jobs of the dead.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,8 +13,8 @@ use tokio::time::Instant as Deadline;
 use super::{
     PostgresStore, column,
     connection::{Fault, Line},
+    counters::depth,
     millis,
-    observe::depth,
     settle::Ending,
 };
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
 
 /// The most deltas in one statement.
 const FOLD: i64 = 20_000;
+
+/// The most keys that one pass looks at. All of them are looked at in turn: a stale key is rare.
+const KEYS: i64 = 2_000;
 
 /// The most jobs of the dead in one pass.
 const ORPHANS: i64 = 2_000;
@@ -76,6 +79,8 @@ pub(super) struct Paces {
     promote: Mutex<Pace<DateTime<Utc>>>,
     fold: Mutex<Pace<i64>>,
     heads: Mutex<Pace<()>>,
+    /// The queue and the key at which the last pass over the keys ended.
+    keys: Mutex<Option<(String, String)>>,
     /// Of each worker's beats. One that has gone is not worth the trouble of forgetting.
     beats: Mutex<HashMap<BootId, Pace<i64>>>,
 }
@@ -99,6 +104,8 @@ impl Maintain for PostgresStore {
         let jobs: i64 = column(&rows[0], "jobs")?;
         let last: Option<DateTime<Utc>> = column(&rows[0], "last")?;
         lock(&self.paces.promote).passed(from, last, began, Instant::now());
+        let queues: Vec<String> = column(&rows[0], "queues")?;
+        self.notices.tell(queues.iter().map(String::as_str));
         // Private queues too: whoever asks does so to know when to come again.
         let rows = self.ask(&self.statements.next_due_of_all, |query| query).await?;
         let next_due = column::<Option<i64>>(&rows[0], "ms")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
@@ -123,8 +130,16 @@ impl Maintain for PostgresStore {
         }
     }
 
-    async fn release(&self, _: u32) -> Result<u64> {
-        Ok(0)
+    async fn release(&self, limit: u32) -> Result<u64> {
+        let deadline = self.connections.deadline();
+        let freed = loop {
+            match self.try_release(limit, deadline).await {
+                Err(Fault::Conflict(error)) => self.connections.collided(error, deadline).await?,
+                done => break done?,
+            }
+        };
+        self.hold_paused(limit).await?;
+        Ok(freed + self.release_paused(limit).await?)
     }
 
     async fn purge(&self, limit: u32) -> Result<u64> {
@@ -132,6 +147,7 @@ impl Maintain for PostgresStore {
         let jobs: i64 = column(&rows[0], "jobs")?;
         self.ask(&self.statements.forget_states, |query| query).await?;
         self.ask(&self.statements.forget_heads, |query| query).await?;
+        self.ask(&self.statements.forget_history, |query| query).await?;
         self.ask(&self.statements.forget_dead, |query| query).await?;
         Ok(jobs as u64)
     }
@@ -172,10 +188,12 @@ impl Maintain for PostgresStore {
                 orphans.entry(BootId(column(row, "boot")?)).or_default().insert(JobId(column(row, "id")?), ending);
             }
             let before = rescued.len();
+            let queues = rows.iter().map(|row| column(row, "queue")).collect::<Result<BTreeSet<&str>>>()?;
             for (boot, endings) in orphans {
                 let ended = self.end(boot, &endings, self.connections.deadline()).await?;
                 rescued.extend(ended.into_iter().map(|(id, fate)| Rescued { id, boot, rescue: fate.rescue() }));
             }
+            self.notices.tell(queues);
             // A pass that moved nothing met another rescuer, or a settlement that came before it.
             if (rows.len() as i64) < ORPHANS || rescued.len() == before {
                 break;
@@ -216,6 +234,29 @@ impl PostgresStore {
         line.commit().await?;
         lock(&self.paces.fold).passed(from, last, began, ended);
         Ok(deltas)
+    }
+
+    async fn try_release(&self, limit: u32, deadline: Deadline) -> Result<u64, Fault> {
+        let Some(mut line) = self.duty("release", deadline).await? else { return Ok(0) };
+        let freed = self.release_keys(&mut line).await? + self.release_again(&mut line, limit).await?;
+        line.commit().await?;
+        Ok(freed.unsigned_abs())
+    }
+
+    /// Lets go of keys whose job is over.
+    async fn release_keys(&self, line: &mut Line<'_>) -> Result<i64, Fault> {
+        let (queue, key) = lock(&self.paces.keys).clone().unzip();
+        let rows =
+            line.rows(sqlx::query(self.statements.release_keys.clone()).bind(KEYS).bind(queue).bind(key)).await?;
+        let last = Option::zip(column(&rows[0], "last_queue")?, column(&rows[0], "last_key")?);
+        *lock(&self.paces.keys) = last;
+        Ok(column(&rows[0], "freed")?)
+    }
+
+    /// Makes jobs claimable that waited for a key that nobody holds.
+    async fn release_again(&self, line: &mut Line<'_>, limit: u32) -> Result<i64, Fault> {
+        let rows = line.rows(sqlx::query(self.statements.release_again.clone()).bind(i64::from(limit))).await?;
+        Ok(column(&rows[0], "freed")?)
     }
 
     async fn try_audit(&self, deadline: Deadline) -> Result<Vec<Drift>, Fault> {

@@ -1,6 +1,6 @@
 //! What is there.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -10,19 +10,21 @@ use sqlx::{
     query::Query,
 };
 
-use super::{PostgresStore, claim::state, column};
+use super::{PostgresStore, claim::state, column, counters, edges, found::Found};
 use crate::{
-    AttemptOutcome, AttemptRecord, Binding, Delays, Depth, Error, Flow, JobId, JobRecord, Json, LaneState, QueueState,
-    Result, State, WorkerRecord,
+    AttemptOutcome, AttemptRecord, Binding, Error, JobId, JobRecord, Json, QueueState, Result, State, WorkerRecord,
     store::{BootId, Filter, Observe, Outstanding, Settings},
 };
+
+/// A statement and what is bound to it.
+pub(super) type Asked<'q> = Query<'q, Postgres, PgArguments>;
 
 impl PostgresStore {
     /// Runs one statement within a call's time.
     pub(super) async fn ask<'q>(
         &self,
         statement: &SqlStr,
-        bind: impl Fn(Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> + Send + Sync,
+        bind: impl Fn(Asked<'q>) -> Asked<'q> + Send + Sync,
     ) -> Result<Vec<PgRow>> {
         self.connections.rows(self.connections.deadline(), || bind(sqlx::query(statement.clone()))).await
     }
@@ -47,27 +49,18 @@ impl Observe for PostgresStore {
     }
 
     async fn jobs(&self, filter: &Filter, limit: u32) -> Result<Vec<JobRecord>> {
-        let states: Vec<_> = filter.states.iter().map(|state| state.as_str()).collect();
-        let states = Some(states).filter(|states| !states.is_empty());
-        let rows = self
-            .ask(&self.statements.jobs, |query| {
-                query
-                    .bind(&filter.queue)
-                    .bind(&filter.kind)
-                    .bind(&states)
-                    .bind(filter.after.map_or(0, |id| id.0))
-                    .bind(i64::from(limit))
-            })
-            .await?;
+        let found = Found::by(filter)?;
+        let statement = found.of(&self.statements.jobs);
+        let rows = self.ask(statement, |query| found.bind(query).bind(i64::from(limit))).await?;
         rows.iter().map(job).collect()
     }
 
-    async fn count(&self, _: &Filter) -> Result<u64> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn count(&self, filter: &Filter) -> Result<u64> {
+        self.counted(&Found::by(filter)?).await
     }
 
     async fn settings(&self) -> Result<Vec<Settings>> {
-        Err(Error::Rejected("not built yet".into()))
+        self.all_settings().await
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>> {
@@ -77,27 +70,7 @@ impl Observe for PostgresStore {
 
     async fn queues(&self) -> Result<Vec<QueueState>> {
         let rows = self.ask(&self.statements.queues, |query| query).await?;
-        let mut queues: BTreeMap<String, QueueState> = BTreeMap::new();
-        for row in &rows {
-            let lane = lane(row)?;
-            let queue = queues.entry(lane.queue.clone()).or_insert(QueueState {
-                queue: lane.queue.clone(),
-                paused: column(row, "paused")?,
-                depth: Depth::default(),
-                oldest: None,
-                priorities: Vec::new(),
-                recent: crate::Recent::default(),
-                flow: Flow::default(),
-                lanes: Vec::new(),
-                read_at: column(row, "read_at")?,
-            });
-            let oldest = column::<Option<f64>>(row, "oldest_s")?.filter(|_| lane.depth.ready > 0);
-            let oldest = oldest.map(|age| Duration::try_from_secs_f64(age).unwrap_or_default());
-            queue.oldest = queue.oldest.max(oldest);
-            add(queue, &lane);
-            queue.lanes.push(lane);
-        }
-        Ok(queues.into_values().collect())
+        counters::queues(&rows)
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>> {
@@ -106,8 +79,8 @@ impl Observe for PostgresStore {
     }
 
     async fn outstanding(&self, queues: &Binding) -> Result<Outstanding> {
-        let names = queues.entries().map(<[String]>::to_vec);
-        let rows = self.ask(&self.statements.outstanding, |query| query.bind(&names)).await?;
+        let edges = edges(queues);
+        let rows = self.ask(&self.statements.outstanding, |query| query.bind(edges.clone())).await?;
         let row = &rows[0];
         Ok(Outstanding {
             ready: column(row, "ready")?,
@@ -119,8 +92,8 @@ impl Observe for PostgresStore {
     }
 
     async fn next_due(&self, queues: &Binding) -> Result<Option<Duration>> {
-        let names = queues.entries().map(<[String]>::to_vec);
-        let rows = self.ask(&self.statements.next_due, |query| query.bind(&names)).await?;
+        let edges = edges(queues);
+        let rows = self.ask(&self.statements.next_due, |query| query.bind(edges.clone())).await?;
         Ok(column::<Option<i64>>(&rows[0], "ms")?.map(|ms| Duration::from_millis(ms.max(0) as u64)))
     }
 }
@@ -155,8 +128,8 @@ fn job(row: &PgRow) -> Result<JobRecord> {
         worker: column(row, "worker")?,
         payload: Json(column(row, "payload")?),
         meta: column::<Option<String>>(row, "meta")?.map(Json),
-        key: None,
-        reason: None,
+        key: column(row, "key")?,
+        reason: column(row, "reason")?,
         error: column(row, "error")?,
         output: column(row, "output")?,
     })
@@ -197,67 +170,4 @@ fn worker(row: &PgRow) -> Result<WorkerRecord> {
         beat_at: column(row, "beat_at")?,
         read_at: column(row, "read_at")?,
     })
-}
-
-fn lane(row: &PgRow) -> Result<LaneState> {
-    let mut delays = Delays::default();
-    for (bucket, n) in delays.0.iter_mut().zip(column::<Vec<i64>>(row, "delays")?) {
-        *bucket = n;
-    }
-    Ok(LaneState {
-        queue: column(row, "queue")?,
-        priority: column(row, "priority")?,
-        kind: column(row, "kind")?,
-        depth: depth(row, "")?,
-        flow: Flow {
-            arrived: column(row, "arrived")?,
-            deferred: column(row, "deferred")?,
-            promoted: column(row, "promoted")?,
-            returned: column(row, "returned")?,
-            started: column(row, "started")?,
-            late: column(row, "late")?,
-            completed: column(row, "done")?,
-            failed: column(row, "errored")?,
-            run_ms: column(row, "run_ms")?,
-            delays,
-        },
-    })
-}
-
-/// The columns that say how many jobs stand where; their names begin with `prefix`.
-pub(super) fn depth(row: &PgRow, prefix: &str) -> Result<Depth> {
-    let count = |name: &str| column::<i64>(row, &format!("{prefix}{name}"));
-    Ok(Depth {
-        ready: count("ready")?,
-        scheduled: count("scheduled")?,
-        held: count("held")?,
-        suspects: 0,
-        running: count("running")?,
-        completed: count("completed")?,
-        failed: count("failed")?,
-        cancelled: count("cancelled")?,
-    })
-}
-
-/// Adds a lane to its queue's sum.
-fn add(queue: &mut QueueState, lane: &LaneState) {
-    let (sum, one) = (&mut queue.depth, &lane.depth);
-    sum.ready += one.ready;
-    sum.scheduled += one.scheduled;
-    sum.held += one.held;
-    sum.running += one.running;
-    sum.completed += one.completed;
-    sum.failed += one.failed;
-    sum.cancelled += one.cancelled;
-    let (sum, one) = (&mut queue.flow, &lane.flow);
-    sum.arrived += one.arrived;
-    sum.deferred += one.deferred;
-    sum.promoted += one.promoted;
-    sum.returned += one.returned;
-    sum.started += one.started;
-    sum.late += one.late;
-    sum.completed += one.completed;
-    sum.failed += one.failed;
-    sum.run_ms += one.run_ms;
-    sum.delays.merge(&one.delays);
 }

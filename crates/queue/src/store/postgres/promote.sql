@@ -1,6 +1,6 @@
 -- Makes due jobs claimable, the earlier due first, each at the end of its lane.
 -- $1 the most  $2 the cursor: nothing due before it is looked at, NULL for all
--- Rows: one: how many, and the last one's due time. Another doer: none promoted.
+-- Rows: one: how many, the last one's due time, and their queues. Another doer: none promoted.
 -- Locks: the duty and what is moved, both SKIP LOCKED. Index: later_due.
 WITH duty AS MATERIALIZED (
     SELECT d.name FROM headcount.duty d WHERE d.name = 'promote' FOR UPDATE SKIP LOCKED
@@ -31,4 +31,4 @@ WITH duty AS MATERIALIZED (
     INSERT INTO headcount.tally (queue, priority, kind, ready, scheduled, promoted)
     SELECT queue, priority, kind, count(*), -count(*), count(*) FROM due GROUP BY queue, priority, kind
 )
-SELECT count(*) AS jobs, max(due_at) AS last FROM due
+SELECT count(*) AS jobs, max(due_at) AS last, coalesce(array_agg(DISTINCT queue), '{}') AS queues FROM due

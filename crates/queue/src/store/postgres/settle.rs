@@ -48,7 +48,7 @@ impl Ending {
 }
 
 /// A retention: only none at all removes a job at once.
-fn kept(keep: Duration) -> i64 {
+pub(super) fn kept(keep: Duration) -> i64 {
     if keep.is_zero() { 0 } else { millis(keep).max(1) }
 }
 

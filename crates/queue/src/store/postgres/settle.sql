@@ -4,7 +4,7 @@
 -- $7 ms[]: the wait, or how long it is kept (NULL: without end)  $8 ran_ms[]  $9 MAX_INTERRUPTIONS  $10 MAX_DEATHS
 -- $11: outputs of more bytes lie in body.
 -- Rows: id, fate (gone, completed, failed, cancelled, later, ready, held). A token that no longer holds has no row.
--- Locks: running, by id; last of all queue, by name. Index: running's primary key; the entry of an id is found by
+-- Locks: running, by id; the keys of those that end; last of all queue, by name. Index: running's primary key; the entry of an id is found by
 -- binary search (width_bucket), not by a join with unnest.
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
@@ -150,12 +150,13 @@ WITH clock AS MATERIALIZED (
     ))
 ), counted AS (
     INSERT INTO headcount.tally (
-        queue, priority, kind, running, ready, scheduled, held, completed, failed, cancelled, returned, done, errored,
-        run_ms
+        queue, priority, kind, running, ready, scheduled, held, suspects, completed, failed, cancelled, returned, done,
+        errored, run_ms
     )
     SELECT queue, priority, kind, -count(*),
            nullif(count(*) FILTER (WHERE fate = 'ready'), 0),
            nullif(count(*) FILTER (WHERE fate = 'later'), 0),
+           nullif(count(*) FILTER (WHERE fate = 'held'), 0),
            nullif(count(*) FILTER (WHERE fate = 'held'), 0),
            nullif(count(*) FILTER (WHERE fate = 'completed'), 0),
            nullif(count(*) FILTER (WHERE fate = 'failed'), 0),
@@ -170,5 +171,12 @@ WITH clock AS MATERIALIZED (
     INSERT INTO headcount.queue AS q (queue, recalls)
     SELECT DISTINCT queue, 1 FROM settled WHERE fate = 'ready' ORDER BY queue
     ON CONFLICT (queue) DO UPDATE SET recalls = q.recalls + 1
+), let_go AS MATERIALIZED (
+    SELECT headcount.let_go(array_agg(id), array_agg(queue), array_agg(extra ->> 'key'))
+    FROM settled
+    WHERE extra IS NOT NULL
+      AND (fate IN ('gone', 'completed', 'cancelled')
+           OR (fate = 'failed' AND extra ->> 'scope' IS DISTINCT FROM 'unfinished-or-failed'))
+    HAVING count(*) > 0
 )
-SELECT id, fate FROM settled
+SELECT id, fate FROM settled WHERE (SELECT count(*) FROM let_go) >= 0

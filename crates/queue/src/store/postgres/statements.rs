@@ -2,6 +2,8 @@
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
+use super::schema::Schema;
+
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident)*) => {
         /// The text of each statement, made once.
@@ -12,15 +14,30 @@ macro_rules! statements {
             pub(super) claim: SqlStr,
             /// Settles what completed and leaves no trace, and claims.
             pub(super) claim_fused: SqlStr,
+            /// The jobs that a filter finds; the second of each pair is for one that names ids.
+            pub(super) jobs: [SqlStr; 2],
+            /// Their ids only.
+            pub(super) pick: [SqlStr; 2],
+            /// How many they are.
+            pub(super) count: [SqlStr; 2],
         }
 
         impl Statements {
-            pub(super) fn new() -> Self {
+            /// For the tables in this schema.
+            pub(super) fn new(schema: &Schema) -> Self {
                 let claim = include_str!("claim.sql");
+                let (found, named, page) = (include_str!("found.sql"), include_str!("named.sql"), include_str!("page.sql"));
+                let paged = |what: &str| {
+                    [text(schema, &[what, found, page]), text(schema, &[what, found, named, page])]
+                };
+                let count = include_str!("count.sql");
                 Self {
-                    $($name: text(&[include_str!(concat!(stringify!($name), ".sql"))]),)*
-                    claim: text(&[include_str!("claim_pure.sql"), claim]),
-                    claim_fused: text(&[include_str!("claim_fused.sql"), claim]),
+                    $($name: text(schema, &[include_str!(concat!(stringify!($name), ".sql"))]),)*
+                    claim: text(schema, &[include_str!("claim_pure.sql"), claim]),
+                    claim_fused: text(schema, &[include_str!("claim_fused.sql"), claim]),
+                    jobs: paged(include_str!("jobs.sql")),
+                    pick: paged(include_str!("pick.sql")),
+                    count: [text(schema, &[count, found]), text(schema, &[count, found, named])],
                 }
             }
 
@@ -31,6 +48,9 @@ macro_rules! statements {
                     $((stringify!($name), self.$name.as_str()),)*
                     ("claim", self.claim.as_str()),
                     ("claim_fused", self.claim_fused.as_str()),
+                    ("jobs", self.jobs[1].as_str()),
+                    ("pick", self.pick[1].as_str()),
+                    ("count", self.count[1].as_str()),
                 ]
             }
         }
@@ -38,24 +58,27 @@ macro_rules! statements {
 }
 
 statements! {
-    enqueue_now enqueue
-    sweep_any sweep_listed bodies settle
+    enqueue_now enqueue enqueue_keyed wake
+    sweep bodies settle
     register beat unanswered lock_worker owns deregister
-    now job jobs state attempts queues workers outstanding next_due next_due_of_all
-    take_duty promote fold heads purge forget_states forget_heads audit
+    now job state attempts queues workers outstanding next_due next_due_of_all settings
+    take_duty promote fold release_again release_keys heads purge forget_states forget_heads forget_history audit
+    hold_paused release_paused
     mark_dead bury orphans forget_dead
-    cancel retry delete pause drain recall leave stay
-    version migration_lock
+    cancel retry delete set_queue set_kind drain recall leave stay
+    sleep notify listen kind_queues
+    version migration_lock migration_place migrations_done migration_note migration_index untimed
+    introspect roles relations functions
 }
 
 /// The statement without the comments that begin its lines: they are for readers, not for the wire.
-fn text(parts: &[&str]) -> SqlStr {
+fn text(schema: &Schema, parts: &[&str]) -> SqlStr {
     let mut text = String::new();
     for line in parts.iter().flat_map(|part| part.lines()).filter(|line| !line.trim_start().starts_with("--")) {
         text.push_str(line);
         text.push('\n');
     }
-    AssertSqlSafe(text).into_sql_str()
+    AssertSqlSafe(schema.told(&text)).into_sql_str()
 }
 
 #[cfg(test)]
@@ -80,8 +103,11 @@ mod tests {
             "queue_state",
             "lane_head",
             "jobs",
+            "coalesce",
+            "kind",
+            "history",
         ];
-        for (name, sql) in Statements::new().all() {
+        for (name, sql) in Statements::new(&Schema::default()).all() {
             // A statement's own names hide a table's: those of its WITH.
             let own: Vec<_> = sql.split(" AS ").filter_map(|before| before.split_whitespace().last()).collect();
             for verb in ["FROM ", "JOIN ", "INTO ", "UPDATE ", "USING "] {
@@ -98,14 +124,15 @@ mod tests {
 
     #[test]
     fn every_file_says_what_it_is_for() {
+        const PARTS: [&str; 5] = ["claim_pure", "schema", "found", "named", "page"];
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
-        let known: Vec<_> = Statements::new().all().into_iter().map(|(name, _)| name).collect();
+        let known: Vec<_> = Statements::new(&Schema::default()).all().into_iter().map(|(name, _)| name).collect();
         for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
             if file.extension().is_some_and(|extension| extension == "sql") {
                 let text = std::fs::read_to_string(&file).unwrap();
                 assert!(text.starts_with("-- "), "{} has no header", file.display());
                 let name = file.file_stem().unwrap().to_str().unwrap();
-                assert!(known.contains(&name) || ["claim_pure", "schema"].contains(&name), "{name}.sql is not used");
+                assert!(known.contains(&name) || PARTS.contains(&name), "{name}.sql is not used");
             }
         }
     }

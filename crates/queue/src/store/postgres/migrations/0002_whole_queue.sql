@@ -41,7 +41,15 @@ CREATE INDEX queue_asleep ON headcount.queue (queue) WHERE asleep;
 ALTER TABLE headcount.tally ADD COLUMN suspects integer;
 ALTER TABLE headcount.queue_state ADD COLUMN suspects bigint NOT NULL DEFAULT 0;
 
+-- Until now all that was held were suspects.
+UPDATE headcount.tally SET suspects = held WHERE held IS NOT NULL;
+UPDATE headcount.queue_state SET suspects = held WHERE held <> 0;
+
+-- Jobs of paused kinds, kept out of the way of claims.
+CREATE INDEX held_paused ON headcount.held (kind, id) WHERE reason = 'paused';
+
 -- The counters as they stood at the end of a minute in which they changed: rates, and later replay, are differences.
+-- A row is written when the counters change again: until then queue_state has them.
 CREATE TABLE headcount.history (
     queue    text        COLLATE "C" NOT NULL,
     priority smallint    NOT NULL,
@@ -63,3 +71,56 @@ CREATE TABLE headcount.history (
 CREATE INDEX history_at ON headcount.history (at);
 
 INSERT INTO headcount.duty (name) VALUES ('release');
+
+-- Every job in one shape, as before, with its coalesce key.
+CREATE OR REPLACE VIEW headcount.jobs AS
+SELECT j.id, j.queue, j.kind, 'queued'::text AS state, j.priority, j.attempt, j.max_attempts, j.interruptions,
+       j.deaths, j.run_at, j.ready_at, j.enqueued_at,
+       (SELECT t.started_at FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1) AS started_at,
+       NULL::timestamptz AS finished_at,
+       (SELECT t.worker FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1) AS worker,
+       coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0))
+           AS payload,
+       j.payload_codec, j.meta,
+       (SELECT t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1) AS error,
+       NULL::text AS output, NULL::text AS reason, NULL::timestamptz AS expires_at, j.extra ->> 'key' AS key
+FROM headcount.ready j
+UNION ALL
+SELECT j.id, j.queue, j.kind, 'queued', j.priority, j.attempt, j.max_attempts, j.interruptions,
+       j.deaths, j.run_at, j.ready_at, j.enqueued_at,
+       (SELECT t.started_at FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1), NULL,
+       (SELECT t.worker FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1),
+       coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0)),
+       j.payload_codec, j.meta,
+       (SELECT t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1), NULL, j.reason, NULL,
+       j.extra ->> 'key'
+FROM headcount.held j
+UNION ALL
+-- run_at of a waiting job is the end of its wait.
+SELECT j.id, j.queue, j.kind, 'scheduled', j.priority, j.attempt, j.max_attempts, j.interruptions,
+       j.deaths, j.due_at, j.ready_at, j.enqueued_at,
+       (SELECT t.started_at FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1), NULL,
+       (SELECT t.worker FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1),
+       coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0)),
+       j.payload_codec, j.meta,
+       coalesce(j.note, (SELECT t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1)),
+       NULL, NULL, NULL, j.extra ->> 'key'
+FROM headcount.later j
+UNION ALL
+-- attempt of a running job is the number of the one under way.
+SELECT j.id, j.queue, j.kind, 'running', j.priority, (j.attempt + 1)::smallint, j.max_attempts, j.interruptions,
+       j.deaths, j.run_at, j.ready_at, j.enqueued_at, j.started_at, NULL,
+       (SELECT w.label FROM headcount.worker w WHERE w.boot = j.boot),
+       coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0)),
+       j.payload_codec, j.meta,
+       (SELECT t.error FROM headcount.attempt t WHERE t.job_id = j.id ORDER BY t.id DESC LIMIT 1), NULL, NULL, NULL,
+       j.extra ->> 'key'
+FROM headcount.running j
+UNION ALL
+SELECT j.id, j.queue, j.kind, j.state, j.priority, j.attempt, j.max_attempts, j.interruptions,
+       j.deaths, j.run_at, j.ready_at, j.enqueued_at, j.started_at, j.finished_at, j.worker,
+       coalesce(j.payload, (SELECT b.content::json FROM headcount.body b WHERE b.job_id = j.id AND b.part = 0)),
+       j.payload_codec, j.meta, j.error,
+       coalesce(j.output, (SELECT b.content FROM headcount.body b WHERE b.job_id = j.id AND b.part = 1)),
+       NULL, j.expires_at, j.extra ->> 'key'
+FROM headcount.finished j;
