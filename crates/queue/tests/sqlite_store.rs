@@ -9,10 +9,11 @@ use std::{
 };
 
 use headcount_queue::{
-    Binding, Error, JobId, NewJob, State,
+    Binding, Coalesce, Conflict, Error, JobId, NewJob, State,
     store::{
-        Admin, Beat, BootId, Cancel, Claim, Claimer, Enqueue, Filter, Gate, Maintain, NewWorker, Observe, Options,
-        Settlement, Token, Transaction, Verdict, Want, sqlite::SqliteStore,
+        Admin, Admission, Beat, BootId, Cancel, Claim, Claimer, Enqueue, Enqueued, Filter, Gate, Grants, Maintain,
+        NewWorker, Observe, Options, Outstanding, Setting, Settlement, Target, Token, Transaction, Verdict, Want,
+        sqlite::SqliteStore,
     },
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -302,6 +303,166 @@ async fn a_cancel_reaches_a_waiting_job_at_once_and_a_running_one_by_its_worker(
     }
     assert_eq!(work_off(&mut claimer, 5).await, [JobId(1), JobId(2)]);
     assert!(matches!(store.cancel(JobId(1)).await, Err(Error::NotFound(JobId(1)))));
+    assert_eq!(store.audit().await.unwrap(), []);
+}
+
+const FIRST: &str = include_str!("../src/store/sqlite/migrations/0001_jobs.sql");
+
+#[tokio::test]
+async fn a_file_of_the_first_release_is_migrated_with_its_jobs_when_it_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jobs.db");
+    std::fs::write(&path, "").unwrap();
+    let mut raw = connect(&path).await;
+    for script in [
+        "CREATE TABLE migration (version INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT",
+        FIRST,
+        "INSERT INTO migration VALUES (1, 0)",
+        "UPDATE allocator SET last = 2",
+        "INSERT INTO ready (id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths,
+            enqueued_at, run_at, ready_at) VALUES (1, 'q', 0, 1, 'k', '{}', 0, 5, 0, 0, 1, 1, 1)",
+        "INSERT INTO held (id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths,
+            enqueued_at, run_at, ready_at, reason) VALUES (2, 'q', 0, 2, 'k', '{}', 0, 5, 2, 2, 1, 1, 1, 'suspect')",
+        "INSERT INTO queue_state VALUES ('q', 0, 'k', 1, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0)",
+    ] {
+        sqlx::raw_sql(script).execute(&mut raw).await.unwrap();
+    }
+    let store = open(&path).await;
+    let depth = store.queues().await.unwrap()[0].depth;
+    assert_eq!((depth.ready, depth.held, depth.suspects), (1, 1, 1));
+    assert_eq!(store.audit().await.unwrap(), []);
+    assert_eq!(store.drift().await.unwrap(), [], "it is like one that was made anew");
+    assert_eq!(store.plan().await.unwrap(), []);
+    let suspect = store.job(JobId(2)).await.unwrap().unwrap();
+    assert_eq!((suspect.key, suspect.reason.as_deref()), (None, Some("suspect")));
+    // What happened before is not recent: nobody knows when it was.
+    let recent = store.queues().await.unwrap().remove(0).recent;
+    assert_eq!((recent.flow.arrived, recent.over < Duration::from_mins(1)), (0, true));
+    let id = store.enqueue(&[NewJob::new("k", "{}").queue("q").key("k")]).await.unwrap()[0].id;
+    assert_eq!(id, JobId(3));
+    let mut claimer = worker(&store).await;
+    assert_eq!(work_off(&mut claimer, 1).await, [JobId(1), JobId(3)]);
+}
+
+#[tokio::test]
+async fn a_key_whose_job_was_ended_by_the_release_before_is_found_and_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jobs.db");
+    let store = open(&path).await;
+    let rule = Coalesce { conflict: Conflict::RunAgain, ..Coalesce::DEFAULT };
+    let job = |key: &str| NewJob::new("k", "{}").key(key).coalesce(rule);
+    let first = store.enqueue(&[job("a"), job("b"), job("c")]).await.unwrap();
+    let mut claimer = worker(&store).await;
+    assert_eq!(claimer.next(&[], want(1, 9)).await.unwrap().jobs.len(), 3);
+    let again = store.enqueue(&[job("b"), job("c")]).await.unwrap();
+    assert_eq!(again[0].admission, Admission::Again { holder: first[1].id });
+    // It deletes what it has settled, and knows nothing of keys; of the third even the key is gone.
+    let mut raw = connect(&path).await;
+    for statement in
+        ["DELETE FROM running", "UPDATE queue_state SET running = 0", "DELETE FROM coalesce WHERE key = 'c'"]
+    {
+        sqlx::query(statement).execute(&mut raw).await.unwrap();
+    }
+    // An enqueue finds out by itself.
+    assert!(store.enqueue(&[job("a")]).await.unwrap()[0].is_new());
+    assert_eq!(store.release(100).await.unwrap(), 2);
+    assert_eq!(store.release(100).await.unwrap(), 0);
+    for (key, id) in [("b", again[0].id), ("c", again[1].id)] {
+        assert_eq!(store.enqueue(&[job(key)]).await.unwrap()[0].id, id, "it holds {key} now");
+    }
+    assert_eq!(store.outstanding(&Binding::Any).await.unwrap(), Outstanding { ready: true, ..Outstanding::default() });
+    assert_eq!(store.audit().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn recent_is_what_happened_since_five_to_six_minutes_ago() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jobs.db");
+    let store = open(&path).await;
+    let mut raw = connect(&path).await;
+    let mut age = async |minutes: i64| {
+        for statement in ["UPDATE migration SET at = at - ?1", "UPDATE history SET at = at - ?1"] {
+            sqlx::query(statement).bind(minutes * 60_000_000).execute(&mut raw).await.unwrap();
+        }
+    };
+    let mut claimer = worker(&store).await;
+    for n in [1, 2, 4] {
+        store.enqueue(&bulk(n)).await.unwrap();
+        work_off(&mut claimer, 10).await;
+        age(4).await;
+    }
+    // They came 12, 8 and 4 minutes ago.
+    let queue = store.queues().await.unwrap().remove(0);
+    assert_eq!((queue.flow.arrived, queue.recent.flow.arrived), (7, 4));
+    assert_eq!((queue.recent.flow.started, queue.recent.flow.delays.0.iter().sum::<i64>()), (4, 4));
+    let minutes = queue.recent.over.as_secs_f64() / 60.0;
+    assert!((5.0..6.0).contains(&minutes), "{minutes}");
+    age(4).await;
+    assert_eq!(store.queues().await.unwrap()[0].recent.flow, headcount_queue::Flow::default());
+    // Old minutes are forgotten, and what is recent stays right.
+    age(9 * 24 * 60).await;
+    store.enqueue(&bulk(1)).await.unwrap();
+    store.purge(1).await.unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM history").fetch_one(&mut raw).await.unwrap();
+    assert_eq!((left, store.queues().await.unwrap()[0].recent.flow.arrived), (1, 1));
+}
+
+#[tokio::test]
+async fn a_drift_is_what_is_missing_changed_or_added_in_our_tables_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.db");
+    let store = open(&path).await;
+    let mut raw = connect(&path).await;
+    let mut run = async |statement: &'static str| sqlx::raw_sql(statement).execute(&mut raw).await.map(drop).unwrap();
+    run("CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT)").await;
+    run("CREATE INDEX by_name ON customers (name)").await;
+    run("ANALYZE").await;
+    assert_eq!(store.drift().await.unwrap(), [], "the application's own is its own");
+    run("DROP INDEX later_due").await;
+    run("ALTER TABLE kind ADD COLUMN mine TEXT").await;
+    run("CREATE INDEX mine ON ready (kind)").await;
+    let drift = store.drift().await.unwrap();
+    let seen: Vec<_> = drift.iter().map(|d| (&*d.object, d.expected.is_some(), d.found.is_some())).collect();
+    assert_eq!(seen, [("index later_due", true, false), ("index mine", false, true), ("table kind", true, true)]);
+    let error = store.grant(&Grants::default()).await.unwrap_err().to_string();
+    assert!(error.contains("no roles"), "{error}");
+}
+
+#[tokio::test]
+async fn a_put_off_suspect_or_paused_job_does_not_run_before_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jobs.db");
+    let store = open(&path).await;
+    let rule = Coalesce { conflict: Conflict::Replace, ..Coalesce::DEFAULT };
+    let job = |key: &str| NewJob::new("k", "1").key(key).coalesce(rule);
+    let ids = store.enqueue(&[job("suspect"), job("paused")]).await.unwrap();
+    let mut raw = connect(&path).await;
+    // As a death would have it.
+    for statement in [
+        "INSERT INTO held SELECT id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts,
+            interruptions, 2, timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, 'suspect',
+            NULL FROM ready WHERE id = 1",
+        "DELETE FROM ready WHERE id = 1",
+        "UPDATE queue_state SET ready = 1, held = 1, suspects = 1",
+    ] {
+        sqlx::query(statement).execute(&mut raw).await.unwrap();
+    }
+    let kind = Target::Kind("k".into());
+    store.set(&kind, Setting::Paused(true)).await.unwrap();
+    let later = [job("suspect").delay(Duration::from_hours(1)), job("paused").delay(Duration::from_hours(1))];
+    assert_eq!(
+        store.enqueue(&later).await.unwrap(),
+        ids.iter().map(|e| Enqueued::coalesced(e.id, Admission::Replaced)).collect::<Vec<_>>()
+    );
+    store.set(&kind, Setting::Paused(false)).await.unwrap();
+    let reasons = async || {
+        let jobs = store.jobs(&Filter::default(), 9).await.unwrap();
+        jobs.into_iter().map(|job| (job.state, job.reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons().await, [(State::Queued, Some("suspect".into())), (State::Scheduled, None)]);
+    let mut claimer = worker(&store).await;
+    let alone = Want { claim: 1, jobs: 9, alone: true, sweep: true };
+    assert_eq!(claimer.next(&[], alone).await.unwrap().jobs, []);
     assert_eq!(store.audit().await.unwrap(), []);
 }
 

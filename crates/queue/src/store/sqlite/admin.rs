@@ -138,7 +138,7 @@ impl Found {
     /// Lets go of the job's key, since it is over.
     async fn let_go(self, tx: &mut Tx<'_>, id: JobId) -> Result<()> {
         match self.key {
-            Some((key, _)) => coalesce::let_go(tx, &[(self.lane.queue, key, id)]).await,
+            Some((key, _)) => coalesce::let_go(tx, &[(self.lane.queue, key, id)]).await.map(drop),
             None => Ok(()),
         }
     }

@@ -204,7 +204,9 @@ async fn lanes(tx: &mut Tx<'_>, queues: &str, n: u32) -> Result<Vec<Head>> {
 /// lanes age; queues of equal rank in turn, one job each, beginning after the queue that was served last.
 fn pick(lanes: &[Head], n: usize, now: i64, order: Order<'_>) -> Vec<Choice> {
     let mut lanes: Vec<&Head> = lanes.iter().collect();
-    lanes.sort_by_key(|lane| (order.turn.is_some_and(|turn| *lane.queue <= *turn), &*lane.queue, -lane.priority));
+    lanes.sort_by_key(|lane| {
+        (order.turn.is_some_and(|turn| *lane.queue <= *turn), &*lane.queue, Reverse(lane.priority))
+    });
     let mut taken = vec![0; lanes.len()];
     let mut choices = Vec::with_capacity(n);
     while choices.len() < n {

@@ -108,14 +108,14 @@ pub(super) async fn take_again(tx: &mut Tx<'_>, claim: Claim) -> Result<()> {
     }
 }
 
-/// Lets go of the keys of jobs that are over, as far as they hold them. What waited for that is let in.
-pub(super) async fn let_go(tx: &mut Tx<'_>, over: &[(String, String, JobId)]) -> Result<()> {
+/// Lets go of the keys of jobs that are over, as far as they hold them. What waited for that is let in; returns how many.
+pub(super) async fn let_go(tx: &mut Tx<'_>, over: &[(String, String, JobId)]) -> Result<u64> {
     if over.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let rows = sqlx::query(include_str!("let_go.sql")).bind(json(over)).fetch_all(&mut **tx).await.map_err(fault)?;
     let free: Vec<Key> = rows.iter().map(|row| Key(row.get(0), row.get(1))).collect();
-    hand_over(tx, &free).await.map(drop)
+    hand_over(tx, &free).await
 }
 
 /// Gives free keys to the jobs that wait for them, which thereby are held back no longer. Returns how many.

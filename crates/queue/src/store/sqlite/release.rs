@@ -33,9 +33,9 @@ pub(super) async fn release(store: &SqliteStore, limit: u32) -> Result<u64> {
         released = store
             .write(Durability::Process, async |tx| {
                 let (over, _) = stale(tx, &seen).await?;
-                coalesce::let_go(tx, &over).await?;
+                let mut again = coalesce::let_go(tx, &over).await?;
                 let free = forgotten(tx, limit).await?;
-                let again = coalesce::hand_over(tx, &free).await?;
+                again += coalesce::hand_over(tx, &free).await?;
                 hold_paused(tx, limit).await?;
                 let rest = limit.saturating_sub(u32::try_from(again).unwrap_or(limit));
                 Ok(again + resume(tx, rest).await?)

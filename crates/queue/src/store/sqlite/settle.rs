@@ -339,7 +339,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>, endings: Vec<Ending>) -> Result<()> {
     run(tx, "DELETE FROM running WHERE id IN (SELECT value FROM json_each(?1))", &all).await?;
     forget(tx, &gone).await?;
     let freed: Vec<_> = endings.iter().filter_map(Ending::freed).collect();
-    coalesce::let_go(tx, &freed).await
+    coalesce::let_go(tx, &freed).await.map(drop)
 }
 
 /// Removes what belongs to jobs that are no more: payloads, outputs, attempts.
