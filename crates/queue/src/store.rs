@@ -1,7 +1,7 @@
 //! The store's contract, in roles: who enqueues, who claims, who looks, who maintains, who administers.
 //!
 //! A store keeps each job as one row in exactly one table, and the table is its state. What is promised here is
-//! checked by [`conformance`], which every store passes.
+//! checked by [`conformance`], which every store passes. How to write another one: [`writing_a_store`].
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -10,6 +10,8 @@ pub mod faulty;
 pub mod postgres;
 pub mod sqlite;
 pub mod url;
+#[doc = include_str!("store/writing_a_store.md")]
+pub mod writing_a_store {}
 mod attempt;
 
 use std::{fmt, sync::Arc, time::Duration};

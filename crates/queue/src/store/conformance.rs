@@ -1,4 +1,5 @@
-//! The suite that every store must pass, and where to begin when writing another one.
+//! The suite that every store must pass. How to write another one, step by step:
+//! [`writing_a_store`](super::writing_a_store).
 //!
 //! # What a store must promise
 //! A store implements [`Enqueue`], [`Claim`], [`Observe`], [`Maintain`] and [`Admin`]; whatever does so is a

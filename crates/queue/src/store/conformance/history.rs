@@ -6,12 +6,15 @@ use proptest::prelude::*;
 
 use super::trial::{HOUR, Hand, Trial, cancelled, completed, end, failed, interrupt, kept, plain, retry, snooze};
 use crate::{
-    Depth, Flow, JobId, JobRecord, NewJob, State,
-    store::{ClaimedJob, Filter, Verdict},
+    Coalesce, Conflict, Depth, Flow, JobId, JobRecord, NewJob, Scope, State,
+    store::{Action, Admission, ClaimedJob, Filter, Setting, Target, Verdict},
 };
 
 /// How many workers take part.
 const WORKERS: usize = 3;
+
+/// The keys that jobs coalesce by.
+const KEYS: [&str; 2] = ["k0", "k1"];
 
 /// The run time that each settlement of the suite names, in milliseconds.
 const RAN_MS: i64 = 7;
@@ -21,6 +24,14 @@ const RAN_MS: i64 = 7;
 pub(super) enum Step {
     /// Jobs come in, in one bulk.
     Enqueue { jobs: usize, queue: usize, priority: i16, kind: usize, due: Due },
+    /// Jobs of one key come in, in one bulk.
+    Coalesce { jobs: usize, queue: usize, key: usize, rule: Coalesce, due: Due },
+    /// A queue, or the kind of some jobs, is paused or resumed.
+    Pause { kind: bool, paused: bool },
+    /// What nothing holds back any more is released.
+    Release,
+    /// Something is done to many jobs at once.
+    Act { action: Action, queue: usize, key: Option<usize>, states: Vec<State> },
     /// A bulk is refused.
     EnqueueInvalid,
     /// What is due becomes claimable.
@@ -108,7 +119,22 @@ fn ends() -> impl Strategy<Value = End> {
 pub(super) fn histories(steps: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
     let worker = 0..WORKERS;
     let due = prop::sample::select(vec![Due::Now, Due::Now, Due::Soon, Due::Late]);
+    let rule = (
+        prop::sample::select(vec![Scope::Pending, Scope::Unfinished, Scope::UnfinishedOrFailed]),
+        prop::sample::select(vec![Conflict::Keep, Conflict::Replace, Conflict::RunAgain]),
+    )
+        .prop_map(|(scope, conflict)| Coalesce { scope, conflict });
+    let actions = prop::sample::select(vec![Action::Cancel, Action::Retry, Action::Delete]);
+    let states = prop::collection::vec(prop::sample::select(&State::ALL[..]), 0..2);
     let step = prop_oneof![
+        5 => (1..3_usize, 0..2_usize, 0..KEYS.len(), rule, due.clone()).prop_map(|(jobs, queue, key, rule, due)| {
+            Step::Coalesce { jobs, queue, key, rule, due }
+        }),
+        2 => (any::<bool>(), prop::bool::weighted(0.3)).prop_map(|(kind, paused)| Step::Pause { kind, paused }),
+        3 => Just(Step::Release),
+        1 => (actions, 0..2_usize, prop::option::of(0..KEYS.len()), states).prop_map(|(action, queue, key, states)| {
+            Step::Act { action, queue, key, states }
+        }),
         5 => (1..5_usize, 0..2_usize, -1..2_i16, 0..2_usize, due).prop_map(|(jobs, queue, priority, kind, due)| {
             Step::Enqueue { jobs, queue, priority, kind, due }
         }),
@@ -140,6 +166,8 @@ struct Expected {
     flow: Flow,
     /// Attempts that failed on a job that someone had cancelled by then: they end it as cancelled.
     overruled: i64,
+    /// Enqueues that changed or followed another job: they may be counted as an arrival, at once or once claimable.
+    coalesced: i64,
 }
 
 /// A worker and what it holds.
@@ -202,6 +230,23 @@ impl Model<'_, '_> {
             &Step::Enqueue { jobs, queue, priority, kind, due } => {
                 let job = NewJob::new(["kind", "other"][kind], "{}").queue(&self.queues[queue]).priority(priority);
                 self.enqueue(&job, jobs, due).await;
+            }
+            &Step::Coalesce { jobs, queue, key, rule, due } => self.coalesce(jobs, queue, key, rule, due).await,
+            &Step::Pause { kind, paused } => {
+                let target = if kind { Target::Kind("other".into()) } else { Target::Queue(self.queues[1].clone()) };
+                store.set(&target, Setting::Paused(paused)).await.expect("a pause passes");
+            }
+            Step::Release => {
+                store.release(1000).await.expect("a release passes");
+            }
+            Step::Act { action, queue, key, states } => {
+                let filter = Filter {
+                    queue: Some(self.queues[*queue].clone()),
+                    key: key.map(|key| KEYS[key].into()),
+                    states: states.clone(),
+                    ..Filter::default()
+                };
+                store.act(*action, &filter, 5).await.expect("an action passes");
             }
             Step::EnqueueInvalid => {
                 let queue = &self.queues[0];
@@ -286,6 +331,28 @@ impl Model<'_, '_> {
         match due {
             Due::Now => flow.arrived += jobs as i64,
             Due::Soon | Due::Late => flow.deferred += jobs as i64,
+        }
+    }
+
+    async fn coalesce(&mut self, jobs: usize, queue: usize, key: usize, rule: Coalesce, due: Due) {
+        let job = NewJob::new("kind", "{}").queue(&self.queues[queue]).key(KEYS[key]).coalesce(rule);
+        let job = match due {
+            Due::Now => job,
+            Due::Soon => job.delay(Duration::from_millis(1)),
+            Due::Late => job.delay(HOUR),
+        };
+        let enqueued = self.trial.store.enqueue(&vec![job.clone(); jobs]).await.expect("the jobs are taken in");
+        let expected = self.expected.get_mut(&job.queue).expect("one of the history's queues");
+        for answer in enqueued {
+            match (answer.admission, due) {
+                (Admission::New, Due::Now) => expected.flow.arrived += 1,
+                (Admission::New, Due::Soon | Due::Late) => expected.flow.deferred += 1,
+                (Admission::Kept, _) => {}
+                (Admission::Replaced | Admission::Again { .. }, _) => expected.coalesced += 1,
+            }
+            let there = self.trial.job(answer.id).await;
+            assert_eq!(there.key, job.key, "the answer is a job of that key");
+            self.ids.push(answer.id);
         }
     }
 
@@ -403,18 +470,62 @@ impl Model<'_, '_> {
                 flow.failed = shown.flow.failed;
                 flow.run_ms += overruled * RAN_MS;
             }
+            // An enqueue that coalesced is an arrival to some and a change to others, but nothing else.
+            let mut coalesced = 0;
+            for (own, shown) in [
+                (&mut flow.arrived, shown.flow.arrived),
+                (&mut flow.deferred, shown.flow.deferred),
+                (&mut flow.promoted, shown.flow.promoted),
+            ] {
+                coalesced += (shown - *own).abs();
+                *own = shown;
+            }
+            if coalesced > 2 * expected.coalesced {
+                return Err(format!("{name}: {coalesced} more came in than {} that coalesced", expected.coalesced));
+            }
             if shown.flow != flow {
                 return Err(format!("{name}: the flows show\n{:?}, and this happened\n{flow:?}", shown.flow));
             }
         }
+        self.keys_are_held_by_jobs_that_are_there().await?;
         match self.trial.store.audit().await.expect("an audit passes") {
             drift if drift.is_empty() => Ok(()),
             drift => Err(format!("the store's own audit found {drift:?}")),
         }
     }
 
+    /// Each key is free, or held by a job that is there and not over; and whoever waits for a key waits for such a job.
+    async fn keys_are_held_by_jobs_that_are_there(&self) -> Result<(), String> {
+        for queue in &self.queues {
+            for key in KEYS {
+                let own: Vec<JobRecord> =
+                    self.trial.jobs_of(queue).await.into_iter().filter(|job| job.key.as_deref() == Some(key)).collect();
+                let waiting = own.iter().filter(|job| job.reason.as_deref() == Some("again")).count();
+                if waiting > 1 {
+                    return Err(format!("{waiting} jobs wait for {key} of {queue}"));
+                }
+                let probe = plain(queue).key(key).coalesce(Coalesce::DEFAULT);
+                let answer = self.trial.admit(probe).await;
+                let holder = self.trial.find(answer.id).await.map(|job| (job.state, job.reason));
+                if answer.is_new() {
+                    if waiting > 0 {
+                        return Err(format!("a job waits for {key} of {queue}, which is free"));
+                    }
+                    self.trial.store.delete(answer.id).await.map_err(|error| error.to_string())?;
+                } else if !matches!(&holder, Some((state, reason))
+                    if !matches!(state, State::Completed | State::Cancelled) && reason.as_deref() != Some("again"))
+                {
+                    return Err(format!("{key} of {queue} is held by job {}, which is {holder:?}", answer.id));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves nothing that another history on the same store could meet.
     async fn clear_away(&self) {
+        self.trial.set_kind("other", Setting::Paused(false)).await;
+        self.trial.release_all().await;
         let boots: Vec<_> = self.holders.iter().map(|holder| holder.hand.boot).collect();
         self.trial.store.bury(&boots).await.expect("a burial passes");
         self.trial.store.rescue_dead(false).await.expect("a rescue passes");
