@@ -10,7 +10,7 @@ use headcount_queue::{
     Coalesce, Conflict, Error, JobId, NewJob, Scope, State,
     store::{Admin, Admission, Enqueue, Enqueued, Maintain, Observe, Verdict, postgres::PostgresStore},
 };
-use headcount_tests::Database;
+use headcount_tests::{Database, eventually};
 use sqlx::{Connection, Executor};
 use tokio::task::JoinSet;
 
@@ -50,7 +50,7 @@ async fn fifty_at_once_with_one_key_make_one_job_and_all_hear_of_it() {
     assert_eq!(store.audit().await.unwrap(), []);
 }
 
-/// One transaction takes a new key, adds a job that runs again, and replaces a payload; and does not commit.
+/// One transaction takes a new key, counts on a job that runs again, and replaces a payload; and does not commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_application_stops_no_worker() {
     let database = Database::fresh().await;
@@ -59,6 +59,7 @@ async fn a_slow_application_stops_no_worker() {
     let mut worker = Worker::new(&store, "q").await;
     let claimed = worker.next(&[], 1).await.jobs;
     assert_eq!(claimed[0].id, running);
+    let again = one(&store, keyed("{}", "running", Conflict::RunAgain)).await;
     let waiting = one(&store, keyed("1", "waiting", Conflict::Replace)).await.id;
     let other = one(&store, keyed("{}", "other", Conflict::Keep)).await.id;
 
@@ -72,6 +73,7 @@ async fn a_slow_application_stops_no_worker() {
     let answers = store.enqueue_in((&mut slow).into(), &jobs).await.unwrap();
     assert!(answers[0].is_new());
     assert_eq!(answers[1].admission, Admission::Again { holder: running });
+    assert_eq!(answers[1], again, "one that waits is enough, and it does not start before this commits");
     assert_eq!(answers[2], Enqueued::coalesced(waiting, Admission::Replaced));
 
     let began = Instant::now();
@@ -84,7 +86,11 @@ async fn a_slow_application_stops_no_worker() {
     assert!(began.elapsed() < NORMAL, "{:?}", began.elapsed());
 
     slow.commit().await.unwrap();
-    assert_eq!(store.job(answers[1].id).await.unwrap().unwrap().reason.as_deref(), Some("again"), "nobody saw it yet");
+    assert_eq!(
+        store.job(answers[1].id).await.unwrap().unwrap().reason.as_deref(),
+        Some("again"),
+        "nobody could take it"
+    );
     assert_eq!(store.release(100).await.unwrap(), 1, "what was committed late is found");
     let ids: BTreeSet<_> = worker.next(&[], 10).await.jobs.iter().map(|job| job.id).collect();
     assert_eq!(ids, answers.iter().map(|answer| answer.id).collect());
@@ -120,18 +126,29 @@ async fn maintenance_does_not_wait_for_an_application_that_takes_a_key() {
 async fn bulks_in_opposite_order_never_deadlock() {
     let database = Database::fresh().await;
     let store = open(&database, 8);
-    let bulk: Vec<_> = (0..200).map(|n| keyed("{}", &format!("key-{n}"), Conflict::Replace)).collect();
+    let bulk: Vec<_> = (0..200).map(|n| keyed("{}", &format!("key-{n:03}"), Conflict::Replace)).collect();
+    // Both come as far as the key in the middle, and then go on at once.
+    let mut connection = database.connect().await;
+    let mut middle = connection.begin().await.unwrap();
+    store.enqueue_in((&mut middle).into(), &bulk[100..101]).await.unwrap();
     let mut bulks = JoinSet::new();
-    for n in 0..24 {
+    for n in 0..6 {
         let (store, mut bulk) = (Arc::clone(&store), bulk.clone());
         if n % 2 == 1 {
             bulk.reverse();
         }
         bulks.spawn(async move { store.enqueue(&bulk).await.unwrap().len() });
     }
+    let mut looking = database.connect().await;
+    let waits = "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("all of them wait", Duration::from_secs(20), async || {
+        if number(&mut looking, waits).await == 6 { Ok(()) } else { Err("some do not wait yet") }
+    })
+    .await;
+    middle.rollback().await.unwrap();
     assert!(bulks.join_all().await.iter().all(|&n| n == 200));
     assert_eq!(store.conflicts(), 0);
-    let mut connection = database.connect().await;
     assert_eq!(number(&mut connection, "SELECT count(*) FROM headcount.ready").await, 200);
     let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(number(&mut connection, sql).await, 0);

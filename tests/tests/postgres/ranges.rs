@@ -109,3 +109,18 @@ async fn with_aging_the_jobs_of_a_lane_that_waits_come_first_in_one_claim_and_wi
     let mut strict = store.claimer(worker.boot, &any, None);
     assert_eq!(order(&mut *strict, Want { claim: 3, ..first }).await, ["top", "old"]);
 }
+
+#[tokio::test]
+async fn a_claim_tells_that_its_queues_sleep_only_when_every_row_of_its_binding_says_so() {
+    let database = Database::fresh().await;
+    let store = open(&database, 2);
+    let mut connection = database.connect().await;
+    let (mut listed, mut any) = (Worker::new(&store, "a, b.*").await, Worker::new(&store, "").await);
+    for (flag, told) in [("a", [false, false]), ("b.x", [false, false]), ("b.*", [true, false]), ("*", [true, true])] {
+        let set = "INSERT INTO headcount.queue (queue, asleep) VALUES ($1, true)";
+        sqlx::query(set).bind(flag).execute(&mut connection).await.unwrap();
+        assert_eq!([listed.next(&[], 1).await.asleep, any.next(&[], 1).await.asleep], told, "{flag}");
+    }
+    connection.execute("UPDATE headcount.queue SET asleep = false WHERE queue = 'a'").await.unwrap();
+    assert!(!listed.next(&[], 1).await.asleep);
+}

@@ -136,8 +136,8 @@ async fn workers_that_sleep_are_told_when_the_transaction_commits() {
     let mut connection = database.connect().await;
     connection
         .execute(
-            "INSERT INTO headcount.queue (queue, asleep) VALUES ('mail.*', true), ('own', true), ('awake', false), \
-             ('run:mine', true)",
+            "INSERT INTO headcount.queue (queue, asleep) VALUES ('mail.*', true), ('r*', true), ('own', true), \
+             ('awake', false), ('run:mine', true)",
         )
         .await
         .unwrap();

@@ -5,8 +5,8 @@
 -- name with an odd number of them at or before it is inside)  $8 whether the worker holds nothing, and so may take a
 -- suspect  $9 the ids that `first` has settled  $10 recalls as last read, or NULL.
 -- Rows: at least one: gate, recalls, suspects and asleep in each, and a job each or NULL. Any order.
--- Locks: the worker FOR SHARE, only what is taken from held or ready. Index: ready_lane; ready's primary key; kind_paused
--- and queue_paused, which are empty as a rule.
+-- Locks: the worker FOR SHARE, only what is taken from held or ready. Index: ready_lane; ready's primary key; kind_paused,
+-- queue_paused and queue_asleep, which are empty or small.
 gate AS MATERIALIZED (
     -- A row lock and not a predicate: a drain's UPDATE waits for it, so that no claim is in flight when it returns.
     SELECT w.boot, w.queues FROM headcount.worker w
@@ -15,6 +15,10 @@ gate AS MATERIALIZED (
     FOR SHARE SKIP LOCKED
 ), clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
+), paused AS MATERIALIZED (
+    -- Once for all who ask: looking into an index costs more than the empty answer.
+    SELECT ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused) AS queues,
+           ARRAY(SELECT k.kind FROM headcount.kind k WHERE k.paused) AS kinds
 ), recalls AS MATERIALIZED (
     SELECT coalesce(sum(q.recalls), 0)::bigint AS n
     FROM generate_series(1, cardinality($7::text[]), 2) i
@@ -31,8 +35,8 @@ gate AS MATERIALIZED (
               THEN NOT EXISTS (SELECT FROM headcount.running r WHERE r.boot = $1 AND r.id <> ALL ($9::bigint[]))
               ELSE false END
           AND width_bucket(h.queue, $7::text[]) % 2 = 1
-          AND h.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
-          AND h.kind <> ALL (ARRAY(SELECT k.kind FROM headcount.kind k WHERE k.paused))
+          AND h.queue <> ALL ((SELECT p.queues FROM paused p)::text[])
+          AND h.kind <> ALL ((SELECT p.kinds FROM paused p)::text[])
         ORDER BY h.priority DESC, h.seq
         LIMIT 1
         FOR UPDATE SKIP LOCKED
@@ -44,7 +48,7 @@ gate AS MATERIALIZED (
     SELECT l.queue, l.priority, CASE WHEN (SELECT r.n FROM recalls r) <> $10::bigint THEN 0 ELSE l.seq END AS seq
     FROM unnest($4::text[], $5::smallint[], $6::bigint[]) WITH ORDINALITY AS l (queue, priority, seq, place)
     WHERE EXISTS (SELECT FROM gate) AND NOT EXISTS (SELECT FROM suspect)
-      AND l.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
+      AND l.queue <> ALL ((SELECT p.queues FROM paused p)::text[])
     ORDER BY l.place
 ), taken AS (
     DELETE FROM headcount.ready
@@ -57,7 +61,7 @@ gate AS MATERIALIZED (
             SELECT r.id FROM headcount.ready r
             WHERE r.queue = l.queue AND r.priority = l.priority AND r.seq >= l.seq
               -- Jobs of paused kinds that maintenance has not moved out of the way yet.
-              AND r.kind <> ALL (ARRAY(SELECT k.kind FROM headcount.kind k WHERE k.paused))
+              AND r.kind <> ALL ((SELECT p.kinds FROM paused p)::text[])
             ORDER BY r.seq
             LIMIT $3::bigint
             FOR UPDATE SKIP LOCKED
@@ -124,14 +128,12 @@ FROM (
             SELECT FROM headcount.held h
             WHERE h.reason = 'suspect' AND h.id <> ALL (ARRAY(SELECT s.id FROM suspect s))
               AND width_bucket(h.queue, $7::text[]) % 2 = 1
-              AND h.queue <> ALL (ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.paused))
-              AND h.kind <> ALL (ARRAY(SELECT k.kind FROM headcount.kind k WHERE k.paused))
+              AND h.queue <> ALL ((SELECT p.queues FROM paused p)::text[])
+              AND h.kind <> ALL ((SELECT p.kinds FROM paused p)::text[])
         ) AS suspects,
         -- Every row that the worker's binding stands for: '*' for any, a prefix as it was given.
-        (SELECT bool_and(coalesce(q.asleep, false))
-         FROM gate g
-         CROSS JOIN LATERAL unnest(coalesce(g.queues, '{*}')) AS e (entry)
-         LEFT JOIN headcount.queue q ON q.queue = e.entry) IS TRUE AS asleep
+        (SELECT coalesce(g.queues, '{*}') <@ ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.asleep)
+         FROM gate g) IS TRUE AS asleep
 ) a
 LEFT JOIN moved m ON true
 WHERE (SELECT count(*) FROM pending) >= 0
