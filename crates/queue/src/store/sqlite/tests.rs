@@ -142,6 +142,7 @@ async fn complaints(store: &SqliteStore, name: &str, statement: &str) -> Vec<Str
             // These stop at their LIMIT, or read a CTE of queues under such a name.
             let excused = match name {
                 "first due" => line.contains("USING COVERING INDEX later_due"),
+                "resumed" => line.contains("USING COVERING INDEX held_paused"),
                 "outstanding" | "next_due" => line == "SCAN b",
                 "oldest" => line == "SCAN l",
                 _ => false,
