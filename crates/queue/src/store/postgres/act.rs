@@ -12,8 +12,14 @@ use crate::{
     store::{Acted, Action, Admin, Filter},
 };
 
-/// How many jobs are moved at once, as far as there are connections.
-const HANDS: usize = 3;
+/// How many jobs are moved at once, as far as there are connections. Of those that are retried the first of a key takes
+/// it, so they go one after the other.
+const fn hands(action: Action) -> usize {
+    match action {
+        Action::Retry => 1,
+        Action::Cancel | Action::Delete => 3,
+    }
+}
 
 impl PostgresStore {
     /// Does this to the first jobs that the filter finds.
@@ -21,10 +27,10 @@ impl PostgresStore {
         let Some(found) = Found::movable(filter, action)? else { return Ok(Acted::default()) };
         let ids = self.picked(&found, limit).await?;
         let last = ids.last().copied().filter(|_| ids.len() >= limit as usize);
-        let mut hands = JoinSet::new();
-        for share in shares(&ids) {
+        let mut moves = JoinSet::new();
+        for share in shares(&ids, hands(action)) {
             let store = self.clone();
-            hands.spawn(async move {
+            moves.spawn(async move {
                 let mut done = Vec::new();
                 for id in share {
                     if store.moved(action, id).await? {
@@ -35,7 +41,7 @@ impl PostgresStore {
             });
         }
         let mut done = Vec::with_capacity(ids.len());
-        while let Some(share) = hands.join_next().await {
+        while let Some(share) = moves.join_next().await {
             done.extend(share.map_err(|error| Error::Unavailable(error.into()))??);
         }
         done.sort_unstable();
@@ -59,8 +65,8 @@ impl PostgresStore {
 }
 
 /// The ids, dealt out in turn: so they are moved about in their order.
-fn shares(ids: &[JobId]) -> impl Iterator<Item = Vec<JobId>> {
-    (0..HANDS).map(|hand| ids.iter().skip(hand).step_by(HANDS).copied().collect())
+fn shares(ids: &[JobId], hands: usize) -> impl Iterator<Item = Vec<JobId>> {
+    (0..hands).map(move |hand| ids.iter().skip(hand).step_by(hands).copied().collect())
 }
 
 #[cfg(test)]
@@ -70,7 +76,7 @@ mod tests {
     #[test]
     fn every_job_is_in_one_share() {
         let ids: Vec<_> = (1..=7).map(JobId).collect();
-        let mut dealt: Vec<_> = shares(&ids).flatten().collect();
+        let mut dealt: Vec<_> = shares(&ids, 3).flatten().collect();
         dealt.sort_unstable();
         assert_eq!(dealt, ids);
     }
