@@ -34,6 +34,8 @@ pub(crate) async fn listen(store: Arc<dyn Store>, queues: Binding, poke: Arc<Not
     };
     outage.over();
     hears.store(true, Ordering::Relaxed);
+    // What came in before was told to nobody; and only a look after this says that the worker sleeps.
+    poke.notify_one();
     loop {
         wakes.next().await;
         poke.notify_one();
