@@ -1,5 +1,5 @@
-//! A case of the suite for each sort of statement, on a store whose tables are in another schema than the one they are written for, beside tables
-//! that are in that.
+//! A case of the suite for each sort of statement, on a store whose tables are in another schema than the one they are
+//! written for, beside tables that are in that.
 
 use std::sync::Arc;
 

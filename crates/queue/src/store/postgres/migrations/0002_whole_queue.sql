@@ -72,7 +72,7 @@ CREATE INDEX history_at ON headcount.history (at);
 
 INSERT INTO headcount.duty (name) VALUES ('release');
 
--- Every job in one shape, as before, with its coalesce key.
+-- Every job in one shape, as before, now with its key. Columns may only be appended.
 CREATE OR REPLACE VIEW headcount.jobs AS
 SELECT j.id, j.queue, j.kind, 'queued'::text AS state, j.priority, j.attempt, j.max_attempts, j.interruptions,
        j.deaths, j.run_at, j.ready_at, j.enqueued_at,
