@@ -86,6 +86,33 @@ pub struct Limits {
     pub boot: Duration,
     /// An instance without a worker for longer than this is no longer booting but lost.
     pub overdue: Duration,
+    /// Which instances it removes when a pool shrinks.
+    pub removal: Removal,
+    /// How long it lets an instance finish once it has told it to end, before it kills it.
+    pub grace: Duration,
+}
+
+impl Limits {
+    /// Those of a platform that starts and removes at once what it is told to, and for free.
+    pub const DEFAULT: Self = Self {
+        max: None,
+        min_bill: Duration::ZERO,
+        boot: Duration::ZERO,
+        overdue: Duration::from_mins(1),
+        removal: Removal::Chosen,
+        grace: Duration::from_secs(30),
+    };
+}
+
+/// Which instances a platform removes when a pool shrinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Removal {
+    /// Those that the scaler names.
+    Chosen,
+    /// Those with the highest [ordinals](Instance::ordinal): it takes a number only.
+    Highest,
+    /// Nobody knows which: nothing may run anywhere in the pool when it shrinks.
+    Unknown,
 }
 
 /// What is there of a pool.
@@ -100,6 +127,11 @@ pub struct PoolStatus {
     pub ended: Vec<Ended>,
     /// What keeps new instances from coming up.
     pub trouble: Option<Trouble>,
+    /// The release that new instances run, where the platform knows releases. When it changes, the whole pool restarts:
+    /// instances that are silent then are booting, not gone.
+    pub release: Option<String>,
+    /// What an operator should know: a process that is suspended, bounds narrower than the pool's. Told once each.
+    pub warnings: Vec<String>,
     /// How old this reading is.
     pub age: Duration,
 }
@@ -111,6 +143,8 @@ pub struct Instance {
     pub id: InstanceId,
     /// Its process on this machine, where it is one.
     pub pid: Option<u32>,
+    /// Its number, where the platform numbers instances and removes the highest first. Two may share one for a while.
+    pub ordinal: Option<u32>,
     /// How long it has existed.
     pub age: Duration,
     /// Where it stands.
@@ -121,7 +155,7 @@ pub struct Instance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InstanceState {
-    /// It boots or runs: the platform does not tell these apart.
+    /// It boots or runs: where the platform does not tell these apart.
     Up,
     /// It was told to end.
     Ending,
@@ -220,6 +254,8 @@ impl fmt::Display for Change {
 pub struct Applied {
     /// How many instances it aims for now.
     pub desired: u32,
+    /// Whether anything changed: what was there already starts no cool-down.
+    pub changed: bool,
 }
 
 /// What went wrong at the platform, by what the caller can do about it.

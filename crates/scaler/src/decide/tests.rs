@@ -12,8 +12,7 @@ use crate::{
     observe::{Demand, Member, Standing},
 };
 
-const LIMITS: Limits =
-    Limits { max: None, min_bill: Duration::ZERO, boot: Duration::from_secs(1), overdue: Duration::from_mins(1) };
+const LIMITS: Limits = Limits { boot: Duration::from_secs(1), ..Limits::DEFAULT };
 const S: Duration = Duration::from_secs(1);
 
 fn at(seconds: f64) -> DateTime<Utc> {

@@ -197,8 +197,9 @@ impl LocalDriver {
         let State { pools, started, closed } = &mut *state;
         let pool = pools.entry(change.pool().clone()).or_default();
         pool.reap(&self.config, now);
+        let before = pool.up();
         match change {
-            Change::GrowTo { size, .. } if pool.up() < *size => {
+            Change::GrowTo { size, .. } if before < *size => {
                 if *closed {
                     return Err(DriverError::Refused("its workers are being ended".into()));
                 }
@@ -223,7 +224,7 @@ impl LocalDriver {
                 pool.children.iter_mut().filter(|child| instances.contains(&child.id)).for_each(|child| child.end(now));
             }
         }
-        Ok(Applied { desired: pool.up() })
+        Ok(Applied { desired: pool.up(), changed: pool.up() != before })
     }
 
     fn program(&self) -> String {
@@ -268,6 +269,7 @@ impl Pool {
         let instance = |child: &Child| Instance {
             id: child.id.clone(),
             pid: Some(child.pid()),
+            ordinal: None,
             age: now - child.started,
             state: if child.is_ending() { InstanceState::Ending } else { InstanceState::Up },
         };
@@ -276,7 +278,7 @@ impl Pool {
             instances: self.children.iter().map(instance).collect(),
             ended: self.ended.iter().cloned().collect(),
             trouble: self.crashes.trouble(now),
-            age: Duration::ZERO,
+            ..PoolStatus::default()
         }
     }
 }
@@ -305,7 +307,7 @@ impl Drop for LocalDriver {
 impl ScalerDriver for LocalDriver {
     fn limits(&self, _: &PoolRef) -> Limits {
         let boot = Duration::from_secs(1);
-        Limits { max: None, min_bill: Duration::ZERO, boot, overdue: Duration::from_mins(1) }
+        Limits { boot, grace: self.config.grace, ..Limits::DEFAULT }
     }
 
     async fn status(&self, pools: &[PoolRef]) -> Vec<Result<PoolStatus, DriverError>> {

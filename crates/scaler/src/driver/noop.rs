@@ -1,6 +1,6 @@
 //! A driver that does nothing: for pools whose workers somebody else starts, to see what the scaler would do.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use async_trait::async_trait;
 
@@ -19,7 +19,7 @@ impl fmt::Display for NoopDriver {
 #[async_trait]
 impl ScalerDriver for NoopDriver {
     fn limits(&self, _: &PoolRef) -> Limits {
-        Limits { max: None, min_bill: Duration::ZERO, boot: Duration::ZERO, overdue: Duration::ZERO }
+        Limits::DEFAULT
     }
 
     async fn status(&self, pools: &[PoolRef]) -> Vec<Result<PoolStatus, DriverError>> {
@@ -27,6 +27,6 @@ impl ScalerDriver for NoopDriver {
     }
 
     async fn apply(&self, changes: &[Change]) -> Vec<Result<Applied, DriverError>> {
-        changes.iter().map(|_| Ok(Applied { desired: 0 })).collect()
+        changes.iter().map(|_| Ok(Applied { desired: 0, changed: false })).collect()
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 const S: Duration = Duration::from_secs(1);
-const LIMITS: Limits = Limits { max: None, min_bill: Duration::ZERO, boot: S, overdue: Duration::from_mins(1) };
+const LIMITS: Limits = Limits { boot: S, ..Limits::DEFAULT };
 const MAX: u32 = 6;
 
 fn at(second: u32) -> DateTime<Utc> {

@@ -64,8 +64,8 @@ fn logged(script: &str) -> (TempDir, PathBuf, LocalDriver) {
 #[tokio::test]
 async fn growing_is_absolute_and_instances_have_names_of_their_own() {
     let driver = LocalDriver::new(shell(WORKER));
-    for (size, up) in [(2, 2), (2, 2), (3, 3), (1, 3)] {
-        assert_eq!(apply(&driver, grow_to(size)).await, Ok(Applied { desired: up }));
+    for (size, up, changed) in [(2, 2, true), (2, 2, false), (3, 3, true), (1, 3, false)] {
+        assert_eq!(apply(&driver, grow_to(size)).await, Ok(Applied { desired: up, changed }));
         let status = status(&driver).await;
         assert_eq!((status.desired, status.instances.len() as u32, status.trouble), (up, up, None));
     }
@@ -84,7 +84,7 @@ async fn a_removal_ends_exactly_the_one_that_is_named() {
     until_file(&log, |text| text.lines().count() == 3).await;
     let chosen = status(&driver).await.instances[1].clone();
     let remove = Change::Remove { pool: pool(), instances: vec![chosen.id.clone()], size: 2 };
-    assert_eq!(apply(&driver, remove).await, Ok(Applied { desired: 2 }));
+    assert_eq!(apply(&driver, remove).await, Ok(Applied { desired: 2, changed: true }));
     let ending = status(&driver).await;
     assert_eq!(ending.desired, 2);
     let after = until(&driver, "it is gone", |status| status.instances.len() == 2).await;

@@ -3,8 +3,7 @@
 use super::*;
 use crate::driver::Instance;
 
-const LIMITS: Limits =
-    Limits { max: None, min_bill: Duration::ZERO, boot: Duration::from_secs(1), overdue: Duration::from_mins(1) };
+const LIMITS: Limits = Limits { boot: Duration::from_secs(1), ..Limits::DEFAULT };
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
@@ -14,6 +13,7 @@ fn listed(instances: &[&str]) -> PoolStatus {
     let instance = |id: &&str| Instance {
         id: InstanceId::from(*id),
         pid: id.strip_prefix("pid-").map(|pid| pid.parse().unwrap()),
+        ordinal: None,
         age: Duration::ZERO,
         state: if id.starts_with('-') { InstanceState::Ending } else { InstanceState::Up },
     };

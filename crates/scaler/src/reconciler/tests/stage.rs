@@ -126,7 +126,7 @@ impl fmt::Display for Fake {
 impl ScalerDriver for Fake {
     fn limits(&self, _: &PoolRef) -> Limits {
         let boot = Duration::from_secs(1);
-        Limits { max: None, min_bill: Duration::ZERO, boot, overdue: Duration::from_mins(1) }
+        Limits { boot, ..Limits::DEFAULT }
     }
 
     async fn status(&self, pools: &[PoolRef]) -> Vec<Result<PoolStatus, DriverError>> {
@@ -141,6 +141,7 @@ impl ScalerDriver for Fake {
         let instance = |id: &InstanceId| Instance {
             id: id.clone(),
             pid: None,
+            ordinal: None,
             age: Duration::ZERO,
             state: if platform.ending.contains(id) { InstanceState::Ending } else { InstanceState::Up },
         };
@@ -148,8 +149,8 @@ impl ScalerDriver for Fake {
             desired: platform.instances.len() as u32,
             instances: platform.instances.iter().map(instance).collect(),
             ended: platform.ended.clone(),
-            trouble: None,
             age: platform.age,
+            ..PoolStatus::default()
         };
         pools.iter().map(|_| Ok(status.clone())).collect()
     }
@@ -172,12 +173,12 @@ impl ScalerDriver for Fake {
                 platform.make(change);
             }
             answers.push(match mood {
-                None => Ok(Applied { desired: platform.instances.len() as u32 }),
+                None => Ok(Applied { desired: platform.instances.len() as u32, changed: true }),
                 Some(Mood::Late) => {
                     if let Change::Remove { instances, .. } = change {
                         platform.late.extend_from_slice(instances);
                     }
-                    Ok(Applied { desired: platform.instances.len() as u32 })
+                    Ok(Applied { desired: platform.instances.len() as u32, changed: true })
                 }
                 Some(Mood::Refuse) => Err(DriverError::Refused("no".into())),
                 Some(_) => Err(DriverError::Unknown("connection reset".into())),
