@@ -41,6 +41,15 @@ pub enum Error {
     /// The job moved each time it was looked for. Nothing was changed; try again.
     #[error("job {0} is moving too fast to catch: try again")]
     Busy(JobId),
+    /// This is not the secret by which the job can be resolved now. Nothing was changed.
+    #[error("job {0} cannot be resolved by this secret: each attempt has its own, and an answer uses it up")]
+    WrongSecret(JobId),
+    /// The job has been answered for already, and will go where that answer says once it is parked. Nothing was changed.
+    #[error("job {0} has been answered for already")]
+    Answered(JobId),
+    /// The attempt no longer holds its job: nothing that it does counts any more. Stop.
+    #[error("job {0} was taken away from this attempt: nothing it does counts any more")]
+    TakenAway(JobId),
     /// The store has no tables yet, or those of an older version.
     #[error("the store is at version {found} and this program needs {needed}: run `headcount migrate`")]
     Unmigrated {

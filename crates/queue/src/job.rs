@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, future::Future, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Backoff, Coalesce, Context, NewJob};
+use crate::{Backoff, Coalesce, Context, Expiry, NewJob};
 
 /// The number of a job, ascending in the order of enqueueing and never used twice in one store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     const MAX_RUN_TIME: Option<Duration> = None;
     /// How long finished jobs are kept.
     const RETENTION: Retention = Retention::DEFAULT;
+    /// What becomes of a job that [waits](Outcome::Waiting) when its deadline passes without an answer.
+    const EXPIRY: Expiry = Expiry::Retry;
     /// How jobs of this kind coalesce that have a [key](Job::coalesce_key).
     const COALESCE: Coalesce = Coalesce::DEFAULT;
 
@@ -113,6 +115,10 @@ pub enum Outcome {
     },
     /// Not now: run again after this time. No attempt is spent.
     Snooze(Duration),
+    /// Handed to a third party, which has the job's [callback](Context::callback): parked until someone
+    /// [answers](crate::Queue::resolve), or until this time has passed and the kind's [expiry](Job::EXPIRY) decides. Its
+    /// slot is free at once. At least 1 s.
+    Waiting(Duration),
 }
 
 impl Outcome {

@@ -5,7 +5,7 @@
 //! re-exports this one.
 //!
 //! In reading order: [`job`](Job) and [`NewJob`] say what a job is, [`State`] how it moves, [`Backoff`] when it is
-//! tried again, [`Queue`] what applications do, and [`store`] what a store promises.
+//! tried again, [`Callback`] how others answer for it, [`Queue`] what applications do, and [`store`] what a store promises.
 
 mod job;
 mod coalesce;
@@ -13,6 +13,7 @@ mod new_job;
 mod context;
 mod state;
 mod retry;
+mod parking;
 mod binding;
 pub mod limits;
 mod queue;
@@ -26,11 +27,12 @@ pub mod store;
 pub use binding::Binding;
 pub use bytes::JsonBytes;
 pub use coalesce::{Coalesce, Conflict, Scope};
-pub use context::{Context, Stop};
+pub use context::{Attempt, Context, Stop};
 pub use delays::Delays;
 pub use error::{Error, Result};
 pub use job::{Job, JobError, JobId, Outcome, Retention};
 pub use new_job::{NewJob, When};
+pub use parking::{Callback, Expiry, Resolution, Secret};
 pub use queue::Queue;
 pub use record::{
     AttemptOutcome, AttemptRecord, Depth, Flow, JobRecord, Json, LaneState, PriorityState, QueueState, Recent,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::{
-    JobId, JobRecord, NewJob, Result,
-    store::{self, Action, Cancel, Enqueued, Filter, Options, Setting, Store, StoreUrl, Target, Transaction},
+    JobId, JobRecord, NewJob, Resolution, Result, Secret,
+    store::{self, Action, Cancel, Enqueued, Filter, Options, Resolve, Setting, Store, StoreUrl, Target, Transaction},
 };
 
 /// A queue system: the store that its URL names. Cheap to clone.
@@ -102,6 +102,15 @@ impl Queue {
         self.store.retry(id).await?;
         self.wake.notify_waiters();
         Ok(())
+    }
+
+    /// Answers for a job that waits for a third party, by the secret of its [callback](crate::Callback).
+    ///
+    /// # Errors
+    /// As [`Admin::resolve`](crate::store::Admin::resolve); nothing was changed.
+    pub async fn resolve(&self, id: JobId, secret: &Secret, resolution: &Resolution) -> Result<Resolve> {
+        resolution.check()?;
+        self.store.resolve(id, secret, resolution).await
     }
 
     /// Deletes a job that does not run.

@@ -1,6 +1,6 @@
 //! What a store shows: jobs, attempts, workers, queues, in one shape for every reader.
 
-use std::time::Duration;
+use std::{ops::AddAssign, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
@@ -39,7 +39,7 @@ pub struct JobRecord {
     pub state: State,
     /// Higher runs first.
     pub priority: i16,
-    /// Attempts spent; while it runs, the number of the one under way, and once completed, of the one that completed
+    /// Attempts spent; while it runs or is parked, the number of the one under way, and once completed, of the one that completed
     /// it.
     pub attempt: u16,
     /// Attempts it has in all.
@@ -64,6 +64,8 @@ pub struct JobRecord {
     pub payload: Json,
     /// Its labels.
     pub meta: Option<Json>,
+    /// Of a job that waits for a third party: when its wait ends without an answer.
+    pub deadline: Option<DateTime<Utc>>,
     /// Its coalesce key.
     pub key: Option<String>,
     /// What holds it back although it is queued: `suspect` (its process died under it; it runs only alone), `again` (it
@@ -106,6 +108,35 @@ pub enum AttemptOutcome {
     Died,
     /// Cancelled while it ran.
     Cancelled,
+}
+
+impl AddAssign<&Self> for Depth {
+    fn add_assign(&mut self, other: &Self) {
+        self.ready += other.ready;
+        self.scheduled += other.scheduled;
+        self.held += other.held;
+        self.suspects += other.suspects;
+        self.running += other.running;
+        self.parked += other.parked;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+    }
+}
+
+impl AddAssign<&Self> for Flow {
+    fn add_assign(&mut self, other: &Self) {
+        self.arrived += other.arrived;
+        self.deferred += other.deferred;
+        self.promoted += other.promoted;
+        self.returned += other.returned;
+        self.started += other.started;
+        self.late += other.late;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.run_ms += other.run_ms;
+        self.delays.merge(&other.delays);
+    }
 }
 
 impl Flow {
@@ -215,6 +246,8 @@ pub struct Depth {
     pub suspects: i64,
     /// Claimed.
     pub running: i64,
+    /// Waiting for a third party's answer.
+    pub parked: i64,
     /// Kept as completed.
     pub completed: i64,
     /// Failed.
@@ -244,7 +277,7 @@ pub struct Flow {
     pub completed: i64,
     /// Attempts that failed.
     pub failed: i64,
-    /// The run time of attempts that completed or failed, in milliseconds.
+    /// The run time of attempts that completed, failed or were parked, in milliseconds.
     pub run_ms: i64,
     /// How long jobs waited for their start.
     pub delays: Delays,

@@ -50,7 +50,7 @@ impl State {
         (Some(Self::Running), Self::Queued, "give back or rescue"),
         (Some(Self::Running), Self::Scheduled, "retry or snooze"),
         (Some(Self::WaitAsync), Self::Completed, "resolve"),
-        (Some(Self::WaitAsync), Self::Failed, "resolve"),
+        (Some(Self::WaitAsync), Self::Failed, "resolve, or deadline passed"),
         (Some(Self::WaitAsync), Self::Cancelled, "cancel"),
         (Some(Self::WaitAsync), Self::WaitAsync, "still waiting"),
         (Some(Self::WaitAsync), Self::Queued, "deadline passed"),

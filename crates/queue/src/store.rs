@@ -13,6 +13,8 @@ pub mod url;
 #[doc = include_str!("store/writing_a_store.md")]
 pub mod writing_a_store {}
 mod attempt;
+mod admin;
+mod schema;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -20,11 +22,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptRecord, Binding, JobId, JobRecord, NewJob, QueueState, Result, Retention, State, WorkerRecord};
+use crate::{
+    AttemptRecord, Binding, JobId, JobRecord, NewJob, QueueState, Resolution, Result, Secret, State, WorkerRecord,
+};
 
+pub use admin::{Acted, Action, Cancel, Resolve, Setting, Settings, Target};
 pub use attempt::{
     Beat, BeatAnswer, BootId, Claimed, ClaimedJob, Gate, NewWorker, Settlement, Token, Verdict, Want, WorkerState,
 };
+pub use schema::{Difference, Grants, Step};
 pub use url::StoreUrl;
 
 /// A place where jobs are kept.
@@ -199,6 +205,14 @@ pub trait Claim: fmt::Debug + Send + Sync {
     /// connection of its own ([`Claim::heart`]).
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer>;
 
+    /// Notes the [digest](crate::Secret::digest) of the secret by which this attempt's job may be
+    /// [resolved](Admin::resolve) once it is parked, or, early, while it still runs. Durable when it returns, and the
+    /// claim with it. Said again, the last digest holds, and an answer to another one is dropped.
+    ///
+    /// # Errors
+    /// [`Error::TakenAway`](crate::Error::TakenAway) if the token no longer holds.
+    async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()>;
+
     /// A handle for the heartbeat, with a connection of its own that nothing else uses; to be called on the runtime
     /// that will use it. A store that has only one connection returns a handle that shares it.
     async fn heart(&self) -> Result<Arc<dyn Claim>>;
@@ -249,7 +263,7 @@ pub struct Filter {
 
 /// What a queue still has to do, counted without cursor, gate or skipped locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "five independent facts")]
+#[expect(clippy::struct_excessive_bools, reason = "six independent facts")]
 pub struct Outstanding {
     /// Jobs that may be claimed.
     pub ready: bool,
@@ -261,17 +275,19 @@ pub struct Outstanding {
     pub held: bool,
     /// Jobs that run, on whatever worker.
     pub running: bool,
+    /// Jobs that wait for a third party's answer.
+    pub parked: bool,
 }
 
 impl Outstanding {
-    /// Nothing to do now; scheduled jobs may fall due later.
+    /// Nothing to do now; scheduled jobs may fall due later, and parked ones be answered.
     pub const fn is_idle(self) -> bool {
         !(self.ready || self.due || self.held || self.running)
     }
 
     /// Nothing left at all.
     pub const fn is_empty(self) -> bool {
-        self.is_idle() && !self.scheduled
+        self.is_idle() && !self.scheduled && !self.parked
     }
 }
 
@@ -345,6 +361,15 @@ pub struct Rescued {
     pub rescue: Rescue,
 }
 
+/// A parked job whose deadline passed without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Expired {
+    /// The job.
+    pub id: JobId,
+    /// Where it stands now: [`State::Queued`] or [`State::Failed`].
+    pub state: State,
+}
+
 /// A counter that differed from a recount: a defect of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drift {
@@ -376,6 +401,10 @@ pub trait Maintain: fmt::Debug + Send + Sync {
     /// them.
     async fn release(&self, limit: u32) -> Result<u64>;
 
+    /// Ends the wait of up to `limit` parked jobs whose deadline has passed without an answer: each goes where its
+    /// [expiry](Verdict::Park) says, the attempt spent.
+    async fn expire(&self, limit: u32) -> Result<Vec<Expired>>;
+
     /// Removes up to `limit` finished jobs whose retention has ended, and old bookkeeping. Returns how many jobs.
     async fn purge(&self, limit: u32) -> Result<u64>;
 
@@ -393,150 +422,6 @@ pub trait Maintain: fmt::Debug + Send + Sync {
     async fn rescue_dead(&self, blame: bool) -> Result<Vec<Rescued>>;
 }
 
-/// What a cancel did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cancel {
-    /// It is cancelled.
-    Done,
-    /// It runs: its worker is told at its next beat.
-    Asked,
-}
-
-/// What is done to jobs by hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// [`Admin::cancel`]; of a running job only if that has not been asked before.
-    Cancel,
-    /// [`Admin::retry`].
-    Retry,
-    /// [`Admin::delete`].
-    Delete,
-}
-
-impl Action {
-    /// The states from which it may move a job.
-    pub const fn states(self) -> &'static [State] {
-        match self {
-            Self::Cancel => &[State::Scheduled, State::Queued, State::Running, State::WaitAsync],
-            Self::Retry => &[State::Failed, State::Cancelled],
-            Self::Delete => {
-                &[State::Scheduled, State::Queued, State::WaitAsync, State::Completed, State::Failed, State::Cancelled]
-            }
-        }
-    }
-
-    /// As a participle: "retried".
-    pub const fn done(self) -> &'static str {
-        match self {
-            Self::Cancel => "cancelled",
-            Self::Retry => "retried",
-            Self::Delete => "deleted",
-        }
-    }
-}
-
-/// What one pass of [`Admin::act`] did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Acted {
-    /// The jobs that were moved, or that run and whose workers will be told, by ascending id.
-    pub done: Vec<JobId>,
-    /// The last job that was looked at: go on after it. `None`: there is none left.
-    pub last: Option<JobId>,
-}
-
-/// A queue or a kind, as something to set.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// This queue.
-    Queue(String),
-    /// This kind, in every queue.
-    Kind(String),
-}
-
-impl Target {
-    /// Checks the name.
-    pub fn check(&self) -> Result<()> {
-        match self {
-            Self::Queue(name) => crate::limits::check_name("a queue", name),
-            Self::Kind(name) => crate::limits::check_name("a kind", name),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queue(name) => write!(f, "queue {name}"),
-            Self::Kind(name) => write!(f, "kind {name}"),
-        }
-    }
-}
-
-/// Something to set for a queue or a kind, for everyone and until it is set anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setting {
-    /// Nobody may claim its jobs; those that run go on. A claim under way at that moment may still take some.
-    Paused(bool),
-    /// How long its finished jobs are kept, in place of what the code of the kind says; a job's own retention stands
-    /// above it, and a kind's above its queue's. `None` unsets it. Known to every worker within 5 s, and applied to jobs
-    /// that start after that.
-    Retention(Option<Retention>),
-    /// A start later than this after the job became claimable counts as late. Queues only. `None`: 1 min.
-    StartWithin(Option<Duration>),
-}
-
-/// What is set for a queue or a kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Settings {
-    /// For whom.
-    #[serde(flatten)]
-    pub target: Target,
-    /// Whether nobody may claim its jobs.
-    pub paused: bool,
-    /// How long its finished jobs are kept.
-    pub retention: Option<Retention>,
-    /// When a start is late; none is 1 min.
-    pub start_within: Option<Duration>,
-}
-
-/// A step that makes or changes the store's tables.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// The version that it leads to.
-    pub version: i64,
-    /// What it is called.
-    pub name: String,
-    /// What it runs.
-    pub sql: String,
-}
-
-/// Something in the store's tables that is not as the migrations make it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// What it is about: `table ready`, `index later_due`.
-    pub object: String,
-    /// What the migrations make; none where there should be nothing.
-    pub expected: Option<String>,
-    /// What is there; none where something is missing.
-    pub found: Option<String>,
-}
-
-/// Database roles, each of which gets exactly what its task needs; several names are separated by commas.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// For applications that enqueue.
-    pub enqueue: Vec<String>,
-    /// For workers.
-    pub worker: Vec<String>,
-    /// For the scaler.
-    pub scaler: Vec<String>,
-    /// For those who only look.
-    pub read: Vec<String>,
-}
-
 /// Changes things by hand.
 #[async_trait]
 pub trait Admin: fmt::Debug + Send + Sync {
@@ -549,6 +434,19 @@ pub trait Admin: fmt::Debug + Send + Sync {
 
     /// Deletes a job in any state but running.
     async fn delete(&self, id: JobId) -> Result<()>;
+
+    /// A third party's answer for a job that waits for it. It is durable when this returns.
+    ///
+    /// An answer that comes before the job is parked is kept and settles it in that moment; if the attempt ends
+    /// otherwise, it is dropped. Of two answers at once one wins.
+    ///
+    /// # Errors
+    /// Nothing was changed: [`Error::NotFound`](crate::Error::NotFound);
+    /// [`Error::WrongState`](crate::Error::WrongState) if it neither waits nor is about to;
+    /// [`Error::WrongSecret`](crate::Error::WrongSecret) if this is not its present secret;
+    /// [`Error::Answered`](crate::Error::Answered) if it has an early answer already;
+    /// [`Error::Rejected`](crate::Error::Rejected) by [`Resolution::check`].
+    async fn resolve(&self, id: JobId, secret: &Secret, resolution: &Resolution) -> Result<Resolve>;
 
     /// Does this to up to `limit` jobs that the filter finds, by ascending id. Those whose state does not allow it, or
     /// whose key is taken, are passed over.

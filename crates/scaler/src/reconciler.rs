@@ -31,6 +31,8 @@ use crate::{
 
 /// How many due jobs one pass makes claimable.
 const PROMOTE: u32 = 10_000;
+/// How many parked jobs' waits one pass ends.
+const EXPIRE: u32 = 1000;
 /// No wait for a failing store is longer.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
@@ -241,6 +243,11 @@ impl Reconciler {
                 Ok(rescued) if rescued.is_empty() => {}
                 Ok(rescued) => tracing::warn!(jobs = rescued.len(), "freed the jobs of dead workers"),
                 Err(error) => tracing::warn!(%error, "could not look for dead workers"),
+            }
+            match self.store.expire(EXPIRE).await {
+                Ok(expired) if expired.is_empty() => {}
+                Ok(expired) => tracing::warn!(jobs = expired.len(), "nobody answered for parked jobs in time"),
+                Err(error) => tracing::warn!(%error, "could not look for parked jobs whose deadline has passed"),
             }
         }
         // Counters last, so that they show what has just been promoted.

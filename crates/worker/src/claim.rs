@@ -23,8 +23,8 @@ use std::{
 
 use futures::future::BoxFuture;
 use headcount_queue::{
-    Queue, Stop,
-    store::{BootId, ClaimedJob, Claimer, Token, Verdict, WorkerState},
+    Attempt, Queue, Stop,
+    store::{BootId, Claim, ClaimedJob, Claimer, Token, Verdict, WorkerState},
 };
 use tokio::{
     pin, select,
@@ -297,7 +297,10 @@ impl Dispatcher {
         let mut reporter = Reporter { key, ended: Some(self.ended.clone()) };
         let span = tracing::info_span!("job", id = %job.id, kind = job.kind, attempt = job.attempt);
         let (grace, verbosity) = (self.config.cancel_grace, self.config.verbosity);
-        let attempt = run::attempt(Arc::clone(&self.registry), job, stop, grace, verbosity);
+        // Its store as what workers use of it: an upcast, not a copy.
+        let store: Arc<dyn Claim> = self.queue.store().clone();
+        let attempt = Attempt::new(job, stop.subscribe(), store);
+        let attempt = run::attempt(Arc::clone(&self.registry), attempt, stop, grace, verbosity);
         let task = async move { reporter.report(attempt.await) };
         let task = self.tasks.spawn(task.instrument(span)).abort_handle();
         self.running.insert(key, Running { token, task, since: Instant::now(), suspect });

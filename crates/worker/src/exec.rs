@@ -20,9 +20,8 @@ use std::{ffi::OsString, future::Future, path::PathBuf, pin::Pin, process::Stdio
 
 use futures::future::BoxFuture;
 use headcount_queue::{
-    JobError, Outcome, Stop,
+    Attempt, JobError, Outcome, Stop,
     limits::{MAX_ERROR, MAX_OUTPUT},
-    store::ClaimedJob,
 };
 use tokio::{io::AsyncWriteExt, join, pin, process::ChildStdin, select, sync::watch, time::timeout};
 
@@ -88,12 +87,8 @@ impl Exec {
 }
 
 impl Handler for Exec {
-    fn run(
-        &self,
-        job: Arc<ClaimedJob>,
-        stop: watch::Receiver<Option<Stop>>,
-    ) -> BoxFuture<'static, Result<Outcome, JobError>> {
-        Box::pin(attempt(Arc::clone(&self.program), Arc::clone(&self.args), self.snooze, job, stop))
+    fn run(&self, attempt: Attempt) -> BoxFuture<'static, Result<Outcome, JobError>> {
+        Box::pin(run(Arc::clone(&self.program), Arc::clone(&self.args), self.snooze, attempt))
     }
 
     fn wind_down(&self) -> Duration {
@@ -110,14 +105,14 @@ impl Handler for Exec {
     }
 }
 
-async fn attempt(
+async fn run(
     program: Arc<Program>,
     args: Arc<[OsString]>,
     snooze: Duration,
-    job: Arc<ClaimedJob>,
-    stop: watch::Receiver<Option<Stop>>,
+    attempt: Attempt,
 ) -> Result<Outcome, JobError> {
-    let mut command = program.command(&job);
+    let (job, stop) = (attempt.job(), attempt.stop());
+    let mut command = program.command(job);
     command.args(&*args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut group = match program.start(command) {
         Ok(group) => group,

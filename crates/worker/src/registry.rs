@@ -3,8 +3,9 @@
 use std::{collections::HashMap, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use headcount_queue::{Backoff, Context, Job, JobError, Outcome, Retention, Stop, limits, store::ClaimedJob};
-use tokio::sync::watch;
+use headcount_queue::{
+    Attempt, Backoff, Context, Expiry, Job, JobError, Outcome, Retention, limits, store::ClaimedJob,
+};
 
 /// Runs jobs: what stands behind every kind.
 ///
@@ -12,12 +13,8 @@ use tokio::sync::watch;
 /// program.
 pub trait Handler: Send + Sync {
     /// Does the work of one attempt. The future is dropped when the attempt's time is up, when it is taken away, and
-    /// when the worker must end; `stop` says so beforehand, or in that moment.
-    fn run(
-        &self,
-        job: Arc<ClaimedJob>,
-        stop: watch::Receiver<Option<Stop>>,
-    ) -> BoxFuture<'static, Result<Outcome, JobError>>;
+    /// when the worker must end; its [stop](Attempt::stop) says so beforehand, or in that moment.
+    fn run(&self, attempt: Attempt) -> BoxFuture<'static, Result<Outcome, JobError>>;
 
     /// How long an attempt whose time is up may still take to clean up, having been told [`Stop::TimedOut`]. Its
     /// result no longer counts. Default none: it is dropped at once.
@@ -45,11 +42,18 @@ pub(crate) struct Rules {
     pub(crate) max_run_time: Option<Duration>,
     pub(crate) backoff: Backoff,
     pub(crate) retention: Retention,
+    pub(crate) expiry: Expiry,
 }
 
 impl Rules {
     fn of<J: Job>() -> Self {
-        Self { timeout: J::TIMEOUT, max_run_time: J::MAX_RUN_TIME, backoff: J::BACKOFF, retention: J::RETENTION }
+        Self {
+            timeout: J::TIMEOUT,
+            max_run_time: J::MAX_RUN_TIME,
+            backoff: J::BACKOFF,
+            retention: J::RETENTION,
+            expiry: J::EXPIRY,
+        }
     }
 
     /// These rules as they hold for this job.
@@ -59,6 +63,7 @@ impl Rules {
             max_run_time: job.max_run_time.or(self.max_run_time),
             backoff: job.backoff.unwrap_or(self.backoff),
             retention: job.retention.unwrap_or(self.retention),
+            expiry: self.expiry,
         }
     }
 }
@@ -156,15 +161,12 @@ struct Typed<J: Job> {
 }
 
 impl<J: Job> Handler for Typed<J> {
-    fn run(
-        &self,
-        job: Arc<ClaimedJob>,
-        stop: watch::Receiver<Option<Stop>>,
-    ) -> BoxFuture<'static, Result<Outcome, JobError>> {
+    fn run(&self, attempt: Attempt) -> BoxFuture<'static, Result<Outcome, JobError>> {
         let state = Arc::clone(&self.state);
         Box::pin(async move {
+            let job = attempt.job();
             let decoded: J = serde_json::from_str(&job.payload).map_err(|error| undecodable(&job.kind, &error))?;
-            decoded.run(&Context::new(job, state, stop)).await
+            decoded.run(&Context::new(attempt, state)).await
         })
     }
 }

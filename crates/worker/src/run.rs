@@ -14,7 +14,7 @@ use std::{
 
 use futures::FutureExt;
 use headcount_queue::{
-    JobError, Outcome, Stop,
+    Attempt, JobError, Outcome, Stop,
     limits::{self, MAX_DELAY},
     store::{ClaimedJob, Verdict},
 };
@@ -27,6 +27,8 @@ use crate::{
     verbosity::{Verbosity, detail, tell as tell_operator},
 };
 
+/// No deadline of a parked job is shorter.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
 /// How long a job of a kind that this worker does not know waits before it is looked at again.
 const UNKNOWN_KIND_WAIT: Duration = Duration::from_secs(30);
 
@@ -58,24 +60,25 @@ enum End {
 /// Runs one attempt to its end.
 pub(crate) async fn attempt(
     registry: Arc<Registry>,
-    job: Arc<ClaimedJob>,
+    attempt: Attempt,
     stop: watch::Sender<Option<Stop>>,
     cancel_grace: Duration,
     verbosity: Verbosity,
 ) -> Ended {
     let began = Instant::now();
+    let job = Arc::clone(attempt.job());
     let Some(entry) = registry.find(&job.kind) else {
         return Ended { verdict: Some(unknown_kind(&job.kind)), ran: Duration::ZERO, broken: None };
     };
     let rules = entry.rules.for_job(&job);
     detail!(verbosity, id = %job.id, kind = job.kind, attempt = job.attempt, "attempt started");
-    let end = run(entry, rules, &job, &stop, cancel_grace).await;
+    let end = run(entry, rules, attempt.clone(), &stop, cancel_grace).await;
     let told = *stop.borrow();
     // A broken environment is nobody's failed attempt, whichever handler found it.
     let broken = if matches!(end, End::Returned(Err(_))) { entry.handler.broken() } else { None };
     let verdict = match &broken {
         Some(_) => Some(Verdict::Return),
-        None => verdict(&job, &rules, end, told, rand::random()),
+        None => verdict(&job, &rules, checked(end, &attempt), told, rand::random()),
     };
     tell_of(&job, verdict.as_ref(), verbosity);
     Ended { verdict, ran: began.elapsed(), broken }
@@ -85,14 +88,13 @@ pub(crate) async fn attempt(
 async fn run(
     entry: &Entry,
     rules: Rules,
-    job: &Arc<ClaimedJob>,
+    attempt: Attempt,
     stop: &watch::Sender<Option<Stop>>,
     cancel_grace: Duration,
 ) -> End {
     let handler = Arc::clone(&entry.handler);
-    let (given, told) = (Arc::clone(job), stop.subscribe());
     // The call itself stands inside, for a handler may panic before it returns its future.
-    let running = AssertUnwindSafe(async move { handler.run(given, told).await }).catch_unwind();
+    let running = AssertUnwindSafe(async move { handler.run(attempt).await }).catch_unwind();
     let mut running = Box::pin(running);
     let end = tokio::select! {
         biased;
@@ -159,6 +161,17 @@ fn message(panic: &(dyn Any + Send)) -> String {
     format!("panicked: {}", text.unwrap_or("with a value that is no text"))
 }
 
+/// Nobody could ever answer for a job whose callback was given to nobody.
+fn checked(end: End, attempt: &Attempt) -> End {
+    match end {
+        End::Returned(Ok(Outcome::Waiting(_))) if !attempt.has_callback() => End::Returned(Err(JobError::fatal(
+            "the handler waits for an answer and has asked for no callback: hand the third party what cx.callback() \
+             returns",
+        ))),
+        end => end,
+    }
+}
+
 /// What becomes of a job whose attempt ended so. `told`: what the handler had been told by then; `draw`: a random
 /// number in `[0, 1)`.
 fn verdict(job: &ClaimedJob, rules: &Rules, end: End, told: Option<Stop>, draw: f64) -> Option<Verdict> {
@@ -178,6 +191,11 @@ fn verdict(job: &ClaimedJob, rules: &Rules, end: End, told: Option<Stop>, draw: 
         }
         End::Returned(Ok(Outcome::Snooze(after))) => {
             return Some(Verdict::Snooze { reason: None, after: after.min(MAX_DELAY) });
+        }
+        End::Returned(Ok(Outcome::Waiting(wait))) => {
+            let retry = rules.backoff.wait(job.attempt, draw).min(MAX_DELAY);
+            let wait = wait.clamp(LEAST_WAIT, MAX_DELAY);
+            return Some(Verdict::Park { wait, expiry: rules.expiry, keep: rules.retention, retry });
         }
         End::Returned(Ok(_)) => JobError::fatal("the handler's outcome is none that this worker knows"),
         End::Hung(max) => {
@@ -216,6 +234,7 @@ fn tell_of(job: &ClaimedJob, verdict: Option<&Verdict>, verbosity: Verbosity) {
         None => tracing::warn!(%id, kind, attempt, "job taken away: its result does not count"),
         Some(Verdict::Completed { .. }) => detail!(verbosity, %id, kind, attempt, "job completed"),
         Some(Verdict::Snooze { after, .. }) => detail!(verbosity, %id, kind, attempt, ?after, "job snoozed"),
+        Some(Verdict::Park { wait, .. }) => detail!(verbosity, %id, kind, attempt, ?wait, "job waits for an answer"),
         Some(Verdict::Retry { error, after }) => {
             let error = limits::tail(error, 500);
             tracing::warn!(%id, kind, attempt, error, ?after, "attempt failed: it will be retried");
@@ -232,7 +251,7 @@ fn tell_of(job: &ClaimedJob, verdict: Option<&Verdict>, verbosity: Verbosity) {
 
 #[cfg(test)]
 mod tests {
-    use headcount_queue::{Backoff, Retention};
+    use headcount_queue::{Backoff, Expiry, Retention};
 
     use super::*;
     use crate::sample;
@@ -272,6 +291,20 @@ mod tests {
         assert!(
             matches!(of(2, End::Hung(minute), None), Some(Verdict::Interrupt { reason }) if reason.contains("60s"))
         );
+    }
+
+    #[test]
+    fn a_job_that_waits_is_parked_under_the_rules_of_its_kind() {
+        let parked = |wait| Verdict::Park {
+            wait,
+            expiry: Expiry::Retry,
+            keep: rules().retention,
+            retry: Duration::from_secs(9),
+        };
+        let waits = |wait| of(2, End::Returned(Ok(Outcome::Waiting(wait))), None);
+        assert_eq!(waits(Duration::from_mins(1)), Some(parked(Duration::from_mins(1))));
+        assert_eq!(waits(Duration::ZERO), Some(parked(LEAST_WAIT)), "it would end before anyone could answer");
+        assert_eq!(waits(Duration::MAX), Some(parked(MAX_DELAY)));
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub(crate) fn settlement(id: JobId, token: Token, verdict: Verdict, ran: Duratio
         Verdict::Snooze { reason, after } => Verdict::Snooze { reason: reason.map(fit_error), after },
         Verdict::Interrupt { reason } => Verdict::Interrupt { reason: fit_error(reason) },
         Verdict::Cancelled { reason } => Verdict::Cancelled { reason: fit_error(reason) },
-        Verdict::Return => Verdict::Return,
+        verdict @ (Verdict::Park { .. } | Verdict::Return) => verdict,
     };
     Settlement { id, token, verdict, ran }
 }

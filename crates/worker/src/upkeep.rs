@@ -6,7 +6,7 @@ use std::{
 };
 
 use headcount_queue::{
-    Result,
+    Result, State,
     rescue::{Rescuer, Vigil},
     store::{Rescue, Store},
 };
@@ -22,6 +22,10 @@ const PURGE: u32 = 1000;
 const RELEASE: u32 = 1000;
 /// The statements that end a job or resume a kind release what they see; what they miss waits no longer than this.
 const RELEASE_EVERY: Duration = Duration::from_secs(1);
+/// A deadline that has passed is found no later than this.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// Parked jobs whose wait is ended in one call.
+const EXPIRE: u32 = 1000;
 const FOLD_EVERY: Duration = Duration::from_secs(1);
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 const AUDIT_EVERY: Duration = Duration::from_hours(1);
@@ -31,6 +35,7 @@ pub(crate) fn start(store: &Arc<dyn Store>, poll: Duration, vigil: Vigil, poke: 
     let mut loops = JoinSet::new();
     loops.spawn(promote(Arc::clone(store), poll, Arc::clone(poke)));
     loops.spawn(release(Arc::clone(store), Arc::clone(poke)));
+    loops.spawn(expire(Arc::clone(store), Arc::clone(poke)));
     loops.spawn(every(FOLD_EVERY, "adding up the counters", Arc::clone(store), fold));
     loops.spawn(every(PURGE_EVERY, "purging finished jobs", Arc::clone(store), purge));
     loops.spawn(every(AUDIT_EVERY, "auditing the counters", Arc::clone(store), audit));
@@ -74,6 +79,29 @@ async fn release(store: Arc<dyn Store>, poke: Arc<Notify>) {
                     poke.notify_one();
                 }
                 if released >= u64::from(RELEASE) { Duration::ZERO } else { jittered(RELEASE_EVERY) }
+            }
+            Err(error) => outage.failed(&error),
+        };
+    }
+}
+
+/// Ends the wait of parked jobs whose deadline has passed.
+async fn expire(store: Arc<dyn Store>, poke: Arc<Notify>) {
+    let mut outage = Outage::of("ending the wait of parked jobs");
+    let mut pause = EXPIRE_EVERY.mul_f64(rand::random_range(0.0..1.0));
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = match store.expire(EXPIRE).await {
+            Ok(expired) => {
+                outage.over();
+                for job in &expired {
+                    let (id, state) = (job.id, job.state);
+                    tracing::warn!(%id, %state, "nobody answered for a parked job before its deadline");
+                }
+                if expired.iter().any(|job| job.state == State::Queued) {
+                    poke.notify_one();
+                }
+                if expired.len() >= EXPIRE as usize { Duration::ZERO } else { jittered(EXPIRE_EVERY) }
             }
             Err(error) => outage.failed(&error),
         };

@@ -2,6 +2,7 @@
 
 mod act;
 mod list;
+mod resolve;
 mod show;
 
 use std::time::Duration;
@@ -31,6 +32,11 @@ pub(crate) enum Jobs {
     ///
     /// A running job's handler is told to stop at its worker's next beat and dropped after a grace.
     Cancel(act::Args),
+    /// Answer for a job that waits for a third party
+    ///
+    /// The callback is what the job's handler was given to hand over. Its secret is used up by any answer but
+    /// --still-waiting. On an error nothing was changed.
+    Resolve(resolve::Args),
     /// Delete jobs that do not run
     ///
     /// By id a job in any state but running; by filter, without --state, only jobs that are over (completed, failed,
@@ -44,6 +50,7 @@ pub(crate) async fn run(verb: Jobs, session: &mut Session) -> Result<Exit> {
         Jobs::Show(args) => show::run(args, session).await,
         Jobs::Retry(args) => act::run(Action::Retry, args, session).await,
         Jobs::Cancel(args) => act::run(Action::Cancel, args, session).await,
+        Jobs::Resolve(args) => resolve::run(args, session).await,
         Jobs::Delete(args) => act::run(Action::Delete, args, session).await,
     }
 }

@@ -4,17 +4,22 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use headcount_queue::{
+    State,
     rescue::{Rescuer, Vigil},
-    store::{Rescue, Rescued, Store},
+    store::{Expired, Rescue, Rescued, Store},
 };
 
 use crate::{commands::Session, duration::human, exit::Exit};
+
+/// How many parked jobs' waits end in one call.
+const EXPIRE: u32 = 1000;
 
 /// Take the jobs of dead workers back into the queue, once
 ///
 /// A worker is dead when it has not beaten for 15 s. Since an outage of the store looks the same, the store is watched
 /// for as long first; the living beat again in that time. Workers do all this for each other: this verb is for when
-/// none runs. Prints each job that was taken back, and what became of it.
+/// none runs. Prints each job that was taken back, and what became of it. Jobs that are parked past their deadline are
+/// taken up as well.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Judge at once, without watching first: only when you know that the store was there all along.
@@ -37,6 +42,15 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     }
     if rescued.is_empty() {
         session.note("no job lies with a dead worker");
+    }
+    loop {
+        let expired = store.expire(EXPIRE).await?;
+        for job in &expired {
+            session.out.row(job, describe_expired)?;
+        }
+        if expired.len() < EXPIRE as usize {
+            break;
+        }
     }
     Ok(Exit::Done)
 }
@@ -66,4 +80,9 @@ fn describe(rescued: &Rescued) -> String {
         Rescue::Cancelled => "cancelled, as had been asked",
     };
     format!("job {} of worker {}: {became}", rescued.id, rescued.boot)
+}
+
+fn describe_expired(expired: &Expired) -> String {
+    let became = if expired.state == State::Queued { "queued again, the attempt spent" } else { "failed" };
+    format!("job {}: nobody answered for it before its deadline: {became}", expired.id)
 }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Backoff, Binding, JobId, Retention};
+use crate::{Backoff, Binding, Expiry, JobId, Retention};
 
 /// The identity of a worker process: random, new at each start, positive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -230,6 +230,18 @@ pub enum Verdict {
         reason: Option<String>,
         /// The wait.
         after: Duration,
+    },
+    /// Handed to a third party: parked until it is [resolved](super::Admin::resolve) or the deadline passes. If an answer
+    /// has come already, that is what becomes of it.
+    Park {
+        /// The deadline, from now.
+        wait: Duration,
+        /// What becomes of it when the deadline passes.
+        expiry: Expiry,
+        /// How long it is kept once it is over.
+        keep: Retention,
+        /// The wait before it is tried again, where the answer asks for that and names none.
+        retry: Duration,
     },
     /// Back into its place in the queue, no attempt spent and no interruption counted: it had not started.
     Return,

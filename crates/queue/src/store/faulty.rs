@@ -25,10 +25,10 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Acted, Action, Admin, Beat, BeatAnswer, BootId, Cancel, Claim, Claimer, Difference, Drift, Enqueue, Enqueued,
-    Filter, Grants, Maintain, NewWorker, Observe, Outstanding, Promoted, Rescued, Setting, Settings, Step, Store,
-    Target, Transaction, Wakes, WorkerState,
+    Expired, Filter, Grants, Maintain, NewWorker, Observe, Outstanding, Promoted, Rescued, Resolve, Setting, Settings,
+    Step, Store, Target, Token, Transaction, Wakes, WorkerState,
 };
-use crate::{AttemptRecord, Binding, JobId, JobRecord, NewJob, QueueState, Result, WorkerRecord};
+use crate::{AttemptRecord, Binding, JobId, JobRecord, NewJob, QueueState, Resolution, Result, Secret, WorkerRecord};
 
 use claim::FaultyClaim;
 use rules::Rules;
@@ -143,6 +143,10 @@ impl Claim for Faulty {
         self.claim.beat(beat).await
     }
 
+    async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()> {
+        self.claim.callback(id, token, digest).await
+    }
+
     async fn heart(&self) -> Result<Arc<dyn Claim>> {
         self.claim.heart().await
     }
@@ -205,6 +209,10 @@ impl Maintain for Faulty {
         self.rules.through(Call::Maintain.into(), self.store.release(limit)).await
     }
 
+    async fn expire(&self, limit: u32) -> Result<Vec<Expired>> {
+        self.rules.through(Call::Maintain.into(), self.store.expire(limit)).await
+    }
+
     async fn purge(&self, limit: u32) -> Result<u64> {
         self.rules.through(Call::Maintain.into(), self.store.purge(limit)).await
     }
@@ -234,6 +242,10 @@ impl Admin for Faulty {
 
     async fn retry(&self, id: JobId) -> Result<()> {
         self.rules.through(Call::Admin.into(), self.store.retry(id)).await
+    }
+
+    async fn resolve(&self, id: JobId, secret: &Secret, resolution: &Resolution) -> Result<Resolve> {
+        self.rules.through(Call::Admin.into(), self.store.resolve(id, secret, resolution)).await
     }
 
     async fn delete(&self, id: JobId) -> Result<()> {

@@ -25,6 +25,15 @@ impl Admin for MemoryStore {
         self.call(|tables| tables.retry(id))
     }
 
+    async fn resolve(
+        &self,
+        _: JobId,
+        _: &headcount_queue::Secret,
+        _: &headcount_queue::Resolution,
+    ) -> Result<headcount_queue::store::Resolve> {
+        Err(headcount_queue::Error::Rejected("parking is not built yet".into()))
+    }
+
     async fn delete(&self, id: JobId) -> Result<()> {
         self.call(|tables| tables.delete(id))
     }

@@ -44,7 +44,7 @@ impl Tables {
             }
             Verdict::Snooze { .. } if attempt.cancel => self.cancel_held(id),
             Verdict::Snooze { reason, after } => self.postpone(id, *after, reason.as_deref()),
-            Verdict::Return => self.give_back(id),
+            Verdict::Park { .. } | Verdict::Return => self.give_back(id),
             Verdict::Interrupt { reason } => self.interrupt(id, AttemptOutcome::Interrupted, reason),
             Verdict::Cancelled { reason } => {
                 self.record(id, AttemptOutcome::Cancelled, reason);

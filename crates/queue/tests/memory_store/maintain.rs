@@ -40,6 +40,10 @@ impl Maintain for MemoryStore {
         Ok(self.call(|tables| tables.release(limit as usize)))
     }
 
+    async fn expire(&self, _: u32) -> Result<Vec<headcount_queue::store::Expired>> {
+        Ok(Vec::new())
+    }
+
     async fn purge(&self, limit: u32) -> Result<u64> {
         Ok(self.call(|tables| {
             let expired = |row: &&Row| row.expires_at.is_some_and(|at| at <= tables.now);

@@ -182,6 +182,7 @@ fn record(row: &Row) -> JobRecord {
         worker: row.worker.clone(),
         payload: Json(row.payload.clone()),
         meta: job.meta.clone().map(Json),
+        deadline: None,
         key: job.key.clone(),
         reason: reason.map(Into::into),
         error: row.error.clone(),

@@ -12,8 +12,8 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use headcount_queue::{JobError, JsonBytes, Outcome, Stop, store::ClaimedJob};
-use tokio::{select, sync::watch};
+use headcount_queue::{Attempt, JobError, JsonBytes, Outcome, Stop, store::ClaimedJob};
+use tokio::select;
 
 use super::{STDERR, called_off, program::Program};
 use crate::Handler;
@@ -78,17 +78,13 @@ impl LineCommand {
 }
 
 impl Handler for LineCommand {
-    fn run(
-        &self,
-        job: Arc<ClaimedJob>,
-        stop: watch::Receiver<Option<Stop>>,
-    ) -> BoxFuture<'static, Result<Outcome, JobError>> {
-        let line = serde_json::from_str::<JsonBytes>(&job.payload);
+    fn run(&self, attempt: Attempt) -> BoxFuture<'static, Result<Outcome, JobError>> {
+        let line = serde_json::from_str::<JsonBytes>(&attempt.job().payload);
         let args = line.map(|JsonBytes(line)| arguments(&self.args, &line));
         let (program, spool) = (Arc::clone(&self.program), self.spool.clone());
         Box::pin(async move {
             let args = args.map_err(|error| JobError::fatal(format!("the payload is no line of input: {error}")))?;
-            attempt(program, args, spool, job, stop).await
+            run(program, args, spool, attempt).await
         })
     }
 
@@ -106,18 +102,18 @@ impl Handler for LineCommand {
     }
 }
 
-async fn attempt(
+async fn run(
     program: Arc<Program>,
     args: Vec<OsString>,
     spool: PathBuf,
-    job: Arc<ClaimedJob>,
-    stop: watch::Receiver<Option<Stop>>,
+    attempt: Attempt,
 ) -> Result<Outcome, JobError> {
-    let (mut output, stdout, stderr) = match Output::create(spool, &job) {
+    let (job, stop) = (attempt.job(), attempt.stop());
+    let (mut output, stdout, stderr) = match Output::create(spool, job) {
         Ok(created) => created,
         Err(error) => return Err(program.broke(format!("the command's output has nowhere to go: {error}"))),
     };
-    let mut command = program.command(&job);
+    let mut command = program.command(job);
     command.args(args).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let mut group = match program.start(command) {
         Ok(group) => group,

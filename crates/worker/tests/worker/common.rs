@@ -1,12 +1,13 @@
 //! What the tests share: jobs, deadlines, and waiting for a condition.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use chrono::DateTime;
 use headcount_queue::{
-    JobId,
-    store::{BootId, ClaimedJob, Token},
+    Attempt, JobId, Queue, Stop,
+    store::{BootId, Claim, ClaimedJob, Token},
 };
+use tokio::sync::watch;
 
 /// Long enough for anything that is not broken.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -34,6 +35,13 @@ pub(crate) fn claimed(payload: &str) -> ClaimedJob {
         ready_at: DateTime::UNIX_EPOCH,
         started_at: DateTime::UNIX_EPOCH,
     }
+}
+
+/// The same as an attempt, on a store of its own that does not know it.
+pub(crate) async fn attempt(payload: &str, told: watch::Receiver<Option<Stop>>) -> Attempt {
+    let queue = Queue::connect("sqlite::memory:").await.unwrap();
+    let store: Arc<dyn Claim> = queue.store().clone();
+    Attempt::new(Arc::new(claimed(payload)), told, store)
 }
 
 /// Waits for a condition that no event tells of, and fails the test at the deadline.

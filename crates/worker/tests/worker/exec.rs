@@ -2,7 +2,6 @@
 
 use std::{
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +12,7 @@ use headcount_worker::{
 };
 use tokio::sync::watch;
 
-use crate::common::{claimed, eventually, soon};
+use crate::common::{attempt, eventually, soon};
 
 /// `sh -c SCRIPT`, with a short grace.
 fn shell(script: &str) -> ExecConfig {
@@ -22,7 +21,7 @@ fn shell(script: &str) -> ExecConfig {
 
 async fn run(config: ExecConfig, payload: &str) -> Result<Outcome, JobError> {
     let (_stop, told) = watch::channel(None);
-    soon("the program ends", Exec::new(config).run(Arc::new(claimed(payload)), told)).await
+    soon("the program ends", Exec::new(config).run(attempt(payload, told).await)).await
 }
 
 async fn script(script: &str) -> Result<Outcome, JobError> {
@@ -77,7 +76,7 @@ async fn a_status_that_a_shell_gives_for_a_missing_program_breaks_the_environmen
         let exec = Exec::new(config);
         assert_eq!(exec.broken(), None);
         let (_stop, told) = watch::channel(None);
-        exec.run(Arc::new(claimed("{}")), told).await.unwrap_err();
+        exec.run(attempt("{}", told).await).await.unwrap_err();
         assert!(exec.broken().is_some_and(|broken| broken.contains(why)), "{:?}: {why}", exec.broken());
     }
 }
@@ -143,7 +142,7 @@ async fn a_call_to_stop_ends_the_whole_group_first_gently_then_hard() {
         let file = folder.path().join("pid");
         let (tell, told) = watch::channel(None);
         let exec = Exec::new(shell(&with_grandchild(&file, grandchild, "wait")));
-        let running = tokio::spawn(exec.run(Arc::new(claimed("{}")), told));
+        let running = tokio::spawn(exec.run(attempt("{}", told).await));
         let pid = process_id(&file).await;
         tell.send_replace(Some(stop));
         soon("the attempt ends", running).await.unwrap().unwrap_err();
@@ -162,7 +161,7 @@ async fn a_program_may_clean_up_after_a_term() {
     );
     let (tell, told) = watch::channel(None);
     let config = ExecConfig { grace: Duration::from_mins(1), ..shell(&script) };
-    let running = tokio::spawn(Exec::new(config).run(Arc::new(claimed("{}")), told));
+    let running = tokio::spawn(Exec::new(config).run(attempt("{}", told).await));
     eventually("the program starts", || async { ready.exists().then_some(()) }).await;
     tell.send_replace(Some(Stop::Cancelled));
     soon("the attempt ends", running).await.unwrap().unwrap_err();
@@ -175,7 +174,7 @@ async fn a_stopping_worker_lets_a_program_finish() {
     let go = folder.path().join("go");
     let (tell, told) = watch::channel(Some(Stop::Stopping));
     let exec = Exec::new(shell(&format!("while ! test -e {}; do :; done; echo done", go.display())));
-    let running = tokio::spawn(exec.run(Arc::new(claimed("{}")), told));
+    let running = tokio::spawn(exec.run(attempt("{}", told).await));
     tell.send_replace(Some(Stop::Stopping));
     std::fs::write(&go, "").unwrap();
     assert_eq!(soon("the program ends", running).await.unwrap().unwrap(), output("done"));
@@ -189,7 +188,7 @@ async fn dropping_the_attempt_ends_the_group_too_and_closing_waits_for_that() {
     let config = ExecConfig { grace: Duration::from_secs(1000), ..shell(&with_grandchild(&file, stubborn, "wait")) };
     let exec = Exec::new(config);
     let (_tell, told) = watch::channel(None);
-    let running = tokio::spawn(exec.run(Arc::new(claimed("{}")), told));
+    let running = tokio::spawn(exec.run(attempt("{}", told).await));
     let pid = process_id(&file).await;
     running.abort();
     running.await.unwrap_err();
@@ -212,7 +211,7 @@ fn a_runtime_that_ends_takes_the_group_with_it() {
         let (tell, told) = watch::channel(None);
         tokio::spawn(async move {
             let _tell = tell;
-            Exec::new(config).run(Arc::new(claimed("{}")), told).await
+            Exec::new(config).run(attempt("{}", told).await).await
         });
         process_id(&file).await
     });

@@ -1,6 +1,6 @@
 //! A command for each line.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use headcount_queue::{JobError, JsonBytes, Outcome, Stop};
 use headcount_worker::{
@@ -9,7 +9,7 @@ use headcount_worker::{
 };
 use tokio::sync::watch;
 
-use crate::common::{claimed, eventually, soon};
+use crate::common::{attempt, eventually, soon};
 
 fn payload(line: &[u8]) -> String {
     serde_json::to_string(&JsonBytes(line.to_vec())).unwrap()
@@ -25,7 +25,7 @@ fn names(spool: &Path) -> Vec<String> {
 async fn run(spool: &Path, command: &[&str], line: &[u8]) -> Result<Outcome, JobError> {
     let handler = LineCommand::new(LineConfig::new(command[0], &command[1..], spool));
     let (_stop, told) = watch::channel(None);
-    soon("the command ends", handler.run(Arc::new(claimed(&payload(line))), told)).await
+    soon("the command ends", handler.run(attempt(&payload(line), told).await)).await
 }
 
 #[tokio::test]
@@ -54,9 +54,9 @@ async fn stdin_is_empty_and_a_line_with_a_nul_byte_fails_its_job_alone() {
     assert_eq!(fs::read(spool.path().join("done-41.3.out")).unwrap(), b"");
     let handler = LineCommand::new(LineConfig::new("/bin/true", ["x"], spool.path()));
     let (_stop, told) = watch::channel(None);
-    let failed = handler.run(Arc::new(claimed(&payload(b"a\0b"))), told.clone()).await.unwrap_err();
+    let failed = handler.run(attempt(&payload(b"a\0b"), told.clone()).await).await.unwrap_err();
     assert!(failed.is_fatal() && failed.message().contains("NUL"), "{failed}");
-    let failed = handler.run(Arc::new(claimed("7")), told).await.unwrap_err();
+    let failed = handler.run(attempt("7", told).await).await.unwrap_err();
     assert!(failed.is_fatal() && failed.message().contains("no line of input"), "{failed}");
     assert_eq!(handler.broken(), None);
 }
@@ -68,7 +68,7 @@ async fn a_missing_program_or_spool_breaks_the_environment_and_leaves_nothing() 
     for (program, spool) in [("/nonexistent/x", spool.path()), ("/bin/true", missing.as_path())] {
         let handler = LineCommand::new(LineConfig::new(program, ["x"], spool));
         let (_stop, told) = watch::channel(None);
-        handler.run(Arc::new(claimed("\"l\"")), told).await.unwrap_err();
+        handler.run(attempt("\"l\"", told).await).await.unwrap_err();
         assert!(handler.broken().is_some());
     }
     assert_eq!(names(spool.path()), [""; 0]);
@@ -81,7 +81,7 @@ async fn an_attempt_that_does_not_count_leaves_nothing_and_one_that_timed_out_sh
         let config = LineConfig::new("/bin/sh", ["-c", "echo begun; exec sleep 1000"], spool.path());
         let handler = LineCommand::new(LineConfig { grace: Duration::from_millis(300), ..config });
         let (tell, told) = watch::channel(None);
-        let running = tokio::spawn(handler.run(Arc::new(claimed("\"l\"")), told));
+        let running = tokio::spawn(handler.run(attempt("\"l\"", told).await));
         let out = spool.path().join("41.3.out");
         let begun = || async { fs::read(&out).ok().filter(|text| !text.is_empty()) };
         eventually("the command begins", begun).await;

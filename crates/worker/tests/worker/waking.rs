@@ -10,9 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use headcount_queue::{
-    Binding, Queue, Result,
+    Binding, JobId, Queue, Result,
     store::{
-        Beat, BeatAnswer, BootId, Claim, Claimed, Claimer, NewWorker, Settlement, Store, Wakes, Want, WorkerState,
+        Beat, BeatAnswer, BootId, Claim, Claimed, Claimer, NewWorker, Settlement, Store, Token, Wakes, Want,
+        WorkerState,
         faulty::{Call, Fault, Faulty, When},
     },
 };
@@ -95,6 +96,10 @@ impl Claim for Belled {
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {
         self.store.beat(beat).await
+    }
+
+    async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()> {
+        self.store.callback(id, token, digest).await
     }
 
     async fn heart(&self) -> Result<Arc<dyn Claim>> {

@@ -100,7 +100,10 @@ fn when(job: &JobRecord, now: DateTime<Utc>) -> String {
         State::Scheduled => "due".into(),
         State::Queued => format!("waits {}", ago(job.ready_at)),
         State::Running => format!("runs {}", ago(job.started_at)),
-        State::WaitAsync => format!("parked {}", ago(job.started_at)),
+        State::WaitAsync => match job.deadline {
+            Some(deadline) if deadline > now => format!("parked, {} left", human(since(now, deadline))),
+            _ => "parked, deadline passed".into(),
+        },
         State::Completed | State::Failed | State::Cancelled => format!("{} ago", ago(job.finished_at)),
     }
 }
@@ -133,6 +136,7 @@ pub(super) mod tests {
             payload: Json("{}".into()),
             meta: None,
             key: None,
+            deadline: None,
             reason: None,
             error: Some("no route\nto host".into()),
             output: None,

@@ -92,6 +92,7 @@ fn describe(Whole { job, holder, attempts }: &Whole, now: DateTime<Utc>) -> Stri
         ("not before", Some(job.run_at)),
         ("ready", job.ready_at),
         ("started", job.started_at),
+        ("deadline", job.deadline),
         ("finished", job.finished_at),
     ] {
         if let Some(time) = time {

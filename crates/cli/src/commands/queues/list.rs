@@ -155,9 +155,9 @@ fn share(share: Option<f64>) -> String {
     share.map(|share| format!("{:.0}%", share * 100.0)).unwrap_or_default()
 }
 
-fn counts(depth: &Depth) -> [String; 7] {
-    [depth.ready, depth.scheduled, depth.held, depth.running, depth.failed, depth.cancelled, depth.completed]
-        .map(|count| count.to_string())
+fn counts(depth: &Depth) -> [String; 8] {
+    let Depth { ready, scheduled, held, suspects: _, running, parked, completed, failed, cancelled } = *depth;
+    [ready, scheduled, held, running, parked, failed, cancelled, completed].map(|count| count.to_string())
 }
 
 fn table(rows: &[Row]) -> Table {
@@ -167,6 +167,7 @@ fn table(rows: &[Row]) -> Table {
         ">LATER",
         ">HELD",
         ">RUNNING",
+        ">PARKED",
         ">FAILED",
         ">CANCELLED",
         ">COMPLETED",
@@ -181,7 +182,7 @@ fn table(rows: &[Row]) -> Table {
         "STATE",
     ]);
     for Row { state, lately, .. } in rows {
-        let [ready, later, held, running, failed, cancelled, completed] = counts(&state.depth);
+        let [ready, later, held, running, parked, failed, cancelled, completed] = counts(&state.depth);
         let [p50, p95, p99] = lately.start_delay_s.cells();
         table.row([
             state.queue.clone(),
@@ -189,6 +190,7 @@ fn table(rows: &[Row]) -> Table {
             later,
             held,
             running,
+            parked,
             failed,
             cancelled,
             completed,
@@ -225,8 +227,8 @@ fn parts(state: &QueueState, kinds: bool, priorities: bool) -> Vec<Part> {
     for lane in &state.lanes {
         let part = (priorities.then_some(Reverse(lane.priority)), kinds.then_some(lane.kind.as_str()));
         let (depth, flow) = sums.entry(part).or_default();
-        add_depth(depth, &lane.depth);
-        add_flow(flow, &lane.flow);
+        *depth += &lane.depth;
+        *flow += &lane.flow;
     }
     sums.into_iter()
         .map(|((priority, kind), (depth, flow))| {
@@ -246,30 +248,6 @@ fn parts(state: &QueueState, kinds: bool, priorities: bool) -> Vec<Part> {
         .collect()
 }
 
-fn add_depth(sum: &mut Depth, other: &Depth) {
-    sum.ready += other.ready;
-    sum.scheduled += other.scheduled;
-    sum.held += other.held;
-    sum.suspects += other.suspects;
-    sum.running += other.running;
-    sum.completed += other.completed;
-    sum.failed += other.failed;
-    sum.cancelled += other.cancelled;
-}
-
-fn add_flow(sum: &mut Flow, other: &Flow) {
-    sum.arrived += other.arrived;
-    sum.deferred += other.deferred;
-    sum.promoted += other.promoted;
-    sum.returned += other.returned;
-    sum.started += other.started;
-    sum.late += other.late;
-    sum.completed += other.completed;
-    sum.failed += other.failed;
-    sum.run_ms += other.run_ms;
-    sum.delays.merge(&other.delays);
-}
-
 fn part_table(parts: &[Part]) -> Table {
     let mut table = Table::new([
         "QUEUE",
@@ -279,6 +257,7 @@ fn part_table(parts: &[Part]) -> Table {
         ">LATER",
         ">HELD",
         ">RUNNING",
+        ">PARKED",
         ">FAILED",
         ">CANCELLED",
         ">COMPLETED",
@@ -293,7 +272,7 @@ fn part_table(parts: &[Part]) -> Table {
         ">P99",
     ]);
     for part in parts {
-        let [ready, later, held, running, failed, cancelled, completed] = counts(&part.depth);
+        let [ready, later, held, running, parked, failed, cancelled, completed] = counts(&part.depth);
         let [p50, p95, p99] = part.start_delay_s.cells();
         let flow = &part.flow;
         let ended = flow.completed + flow.failed;
@@ -306,6 +285,7 @@ fn part_table(parts: &[Part]) -> Table {
             later,
             held,
             running,
+            parked,
             failed,
             cancelled,
             completed,

@@ -125,7 +125,7 @@ pub async fn outstanding_tells_apart_what_is_left(trial: &Trial<'_>) {
         ("ready,scheduled", Outstanding { ready: true, ..scheduled }),
         ("due,scheduled", Outstanding { due: true, ..scheduled }),
         ("held,running,finished", Outstanding { held: true, ..runs }),
-        ("", Outstanding { ready: true, due: true, scheduled: true, held: true, running: true }),
+        ("", Outstanding { ready: true, due: true, scheduled: true, held: true, running: true, parked: false }),
     ] {
         assert_eq!(look(binding).await, expected, "{binding:?}");
     }

@@ -550,7 +550,7 @@ pub(super) fn recount<'j>(jobs: impl IntoIterator<Item = &'j JobRecord>) -> Dept
             State::Completed => &mut depth.completed,
             State::Failed => &mut depth.failed,
             State::Cancelled => &mut depth.cancelled,
-            State::WaitAsync => panic!("nothing parks a job yet"),
+            State::WaitAsync => &mut depth.parked,
         } += 1;
     }
     depth

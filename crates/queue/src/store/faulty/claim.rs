@@ -6,8 +6,10 @@ use async_trait::async_trait;
 
 use super::rules::{Call, Calls, Rules};
 use crate::{
-    Binding, Result,
-    store::{Beat, BeatAnswer, BootId, Claim, Claimed, Claimer, NewWorker, Settlement, Wakes, Want, WorkerState},
+    Binding, JobId, Result,
+    store::{
+        Beat, BeatAnswer, BootId, Claim, Claimed, Claimer, NewWorker, Settlement, Token, Wakes, Want, WorkerState,
+    },
 };
 
 /// The part of a store that workers use, or the handle of a heartbeat.
@@ -53,6 +55,10 @@ impl Claim for FaultyClaim {
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {
         self.rules.through(Call::Beat.into(), self.inner.beat(beat)).await
+    }
+
+    async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()> {
+        self.rules.through(Call::Callback.into(), self.inner.callback(id, token, digest)).await
     }
 
     async fn heart(&self) -> Result<Arc<dyn Claim>> {

@@ -22,6 +22,8 @@ pub enum Call {
     Claim,
     /// A settlement. A call that claims as well is both.
     Settle,
+    /// A handler asks for its callback.
+    Callback,
     /// A beat, through whichever handle.
     Beat,
     /// The heartbeat's handle is opened.
@@ -30,7 +32,7 @@ pub enum Call {
     Wake,
     /// Something is looked at; the store's clock too, by which a rescuer sees that the store is there.
     Observe,
-    /// Promotion, folding, purging, the audit.
+    /// Promotion, release, expiry, folding, purging, the audit.
     Maintain,
     /// Workers are marked dead or buried, and their jobs taken away.
     Rescue,
@@ -39,11 +41,12 @@ pub enum Call {
 }
 
 impl Call {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Enqueue,
         Self::Register,
         Self::Claim,
         Self::Settle,
+        Self::Callback,
         Self::Beat,
         Self::Heart,
         Self::Wake,

@@ -65,6 +65,10 @@ impl Admin for PostgresStore {
         Err(Error::Busy(id))
     }
 
+    async fn resolve(&self, _: JobId, _: &crate::Secret, _: &crate::Resolution) -> Result<crate::store::Resolve> {
+        Err(crate::Error::Rejected("parking is not built yet".into()))
+    }
+
     async fn delete(&self, id: JobId) -> Result<()> {
         for _ in 0..TRIES {
             if !self.ask(&self.statements.delete, |query| query.bind(id.0)).await?.is_empty() {

@@ -88,6 +88,10 @@ impl Claim for PostgresStore {
         Ok(answer)
     }
 
+    async fn callback(&self, _: crate::JobId, _: crate::store::Token, _: &str) -> Result<()> {
+        Err(crate::Error::Rejected("parking is not built yet".into()))
+    }
+
     async fn heart(&self) -> Result<Arc<dyn Claim>> {
         // It connects at its first beat, on the runtime that beats.
         Ok(Arc::new(self.apart()))

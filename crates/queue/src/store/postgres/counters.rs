@@ -26,9 +26,9 @@ pub(super) fn queues(rows: &[PgRow]) -> Result<Vec<QueueState>> {
         let oldest = column::<Option<f64>>(row, "oldest_s")?.filter(|_| lane.depth.ready > 0).map(seconds);
         queue.oldest = queue.oldest.max(oldest);
         waits(queue, &lane, oldest);
-        add_flow(&mut queue.recent.flow, &recent(row, &lane.flow)?);
-        add_depth(&mut queue.depth, &lane.depth);
-        add_flow(&mut queue.flow, &lane.flow);
+        queue.recent.flow += &recent(row, &lane.flow)?;
+        queue.depth += &lane.depth;
+        queue.flow += &lane.flow;
         queue.lanes.push(lane);
     }
     Ok(queues.into_values().collect())
@@ -102,32 +102,9 @@ pub(super) fn depth(row: &PgRow, prefix: &str) -> Result<Depth> {
         held: count("held")?,
         suspects: count("suspects")?,
         running: count("running")?,
+        parked: 0,
         completed: count("completed")?,
         failed: count("failed")?,
         cancelled: count("cancelled")?,
     })
-}
-
-fn add_depth(sum: &mut Depth, one: &Depth) {
-    sum.ready += one.ready;
-    sum.scheduled += one.scheduled;
-    sum.held += one.held;
-    sum.suspects += one.suspects;
-    sum.running += one.running;
-    sum.completed += one.completed;
-    sum.failed += one.failed;
-    sum.cancelled += one.cancelled;
-}
-
-fn add_flow(sum: &mut Flow, one: &Flow) {
-    sum.arrived += one.arrived;
-    sum.deferred += one.deferred;
-    sum.promoted += one.promoted;
-    sum.returned += one.returned;
-    sum.started += one.started;
-    sum.late += one.late;
-    sum.completed += one.completed;
-    sum.failed += one.failed;
-    sum.run_ms += one.run_ms;
-    sum.delays.merge(&one.delays);
 }

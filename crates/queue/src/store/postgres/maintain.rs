@@ -142,6 +142,10 @@ impl Maintain for PostgresStore {
         Ok(freed + self.release_paused(limit).await?)
     }
 
+    async fn expire(&self, _: u32) -> Result<Vec<crate::store::Expired>> {
+        Ok(Vec::new())
+    }
+
     async fn purge(&self, limit: u32) -> Result<u64> {
         let rows = self.ask(&self.statements.purge, |query| query.bind(i64::from(limit))).await?;
         let jobs: i64 = column(&rows[0], "jobs")?;

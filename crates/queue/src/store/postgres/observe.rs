@@ -88,6 +88,7 @@ impl Observe for PostgresStore {
             scheduled: column(row, "scheduled")?,
             held: column(row, "held")?,
             running: column(row, "running")?,
+            parked: false,
         })
     }
 
@@ -128,6 +129,7 @@ fn job(row: &PgRow) -> Result<JobRecord> {
         worker: column(row, "worker")?,
         payload: Json(column(row, "payload")?),
         meta: column::<Option<String>>(row, "meta")?.map(Json),
+        deadline: None,
         key: column(row, "key")?,
         reason: column(row, "reason")?,
         error: column(row, "error")?,

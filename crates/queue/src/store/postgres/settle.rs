@@ -39,7 +39,7 @@ impl Ending {
             Verdict::Snooze { reason, after } => {
                 ("snooze", reason.as_deref().and_then(why), None, Some(millis(*after)))
             }
-            Verdict::Return => ("return", None, None, None),
+            Verdict::Park { .. } | Verdict::Return => ("return", None, None, None),
             Verdict::Interrupt { reason } => ("interrupt", why(reason), None, None),
             Verdict::Cancelled { reason } => ("cancelled", why(reason), None, None),
         };

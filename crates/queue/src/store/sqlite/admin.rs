@@ -33,6 +33,10 @@ impl Admin for SqliteStore {
         self.write(Durability::Full, async |tx| retry(tx, id).await).await
     }
 
+    async fn resolve(&self, _: JobId, _: &crate::Secret, _: &crate::Resolution) -> Result<crate::store::Resolve> {
+        Err(crate::Error::Rejected("parking is not built yet".into()))
+    }
+
     async fn delete(&self, id: JobId) -> Result<()> {
         self.write(Durability::Full, async |tx| delete(tx, id).await).await
     }

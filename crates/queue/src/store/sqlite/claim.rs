@@ -44,6 +44,10 @@ impl Claim for SqliteStore {
         self.write(Durability::Process, async |tx| worker::beat(tx, beat).await).await
     }
 
+    async fn callback(&self, _: crate::JobId, _: crate::store::Token, _: &str) -> Result<()> {
+        Err(crate::Error::Rejected("parking is not built yet".into()))
+    }
+
     async fn heart(&self) -> Result<Arc<dyn Claim>> {
         let heart = SqliteStore::heart(self);
         heart.within(async { heart.writer.lock().await.connection().await.map(drop) }).await?;

@@ -52,6 +52,10 @@ impl Maintain for SqliteStore {
         release::release(self, limit).await
     }
 
+    async fn expire(&self, _: u32) -> Result<Vec<crate::store::Expired>> {
+        Ok(Vec::new())
+    }
+
     async fn purge(&self, limit: u32) -> Result<u64> {
         self.write(Durability::Process, async |tx| purge(tx, limit).await).await
     }

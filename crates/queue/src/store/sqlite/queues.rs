@@ -28,7 +28,7 @@ pub(super) async fn queues(tx: &mut Tx<'_>) -> Result<Vec<QueueState>> {
     for row in sqlx::query(include_str!("queue_state.sql")).fetch_all(&mut **tx).await.map_err(fault)? {
         let lane = lane(&row);
         let queue = queues.entry(lane.queue.clone()).or_insert_with_key(|queue| empty(queue));
-        queue.depth = sum(queue.depth, lane.depth);
+        queue.depth += &lane.depth;
         add(&mut queue.flow, &lane.flow);
         queue.lanes.push(lane);
     }
@@ -129,22 +129,10 @@ pub(super) fn depth(row: &SqliteRow) -> Depth {
         held: n("held"),
         suspects: n("suspects"),
         running: n("running"),
+        parked: 0,
         completed: n("completed"),
         failed: n("failed"),
         cancelled: n("cancelled"),
-    }
-}
-
-fn sum(a: Depth, b: Depth) -> Depth {
-    Depth {
-        ready: a.ready + b.ready,
-        scheduled: a.scheduled + b.scheduled,
-        held: a.held + b.held,
-        suspects: a.suspects + b.suspects,
-        running: a.running + b.running,
-        completed: a.completed + b.completed,
-        failed: a.failed + b.failed,
-        cancelled: a.cancelled + b.cancelled,
     }
 }
 

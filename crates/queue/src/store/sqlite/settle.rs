@@ -92,7 +92,7 @@ impl Ending {
                 let note = reason.as_deref().map(message);
                 Self::silent(job, Fate::Later { after: *after, note }).heeding_cancel()
             }
-            Verdict::Return => Self::give_back(job),
+            Verdict::Park { .. } | Verdict::Return => Self::give_back(job),
             Verdict::Interrupt { reason } => Self::interrupted(job, AttemptOutcome::Interrupted, reason),
             Verdict::Cancelled { reason } => Self::cancelled(job, reason),
         }
