@@ -50,6 +50,10 @@ pub enum Error {
     /// The attempt no longer holds its job: nothing that it does counts any more. Stop.
     #[error("job {0} was taken away from this attempt: nothing it does counts any more")]
     TakenAway(JobId),
+    /// Another scaler has taken over, or this one's lease has run out: nothing was written. Act no more until the lease is
+    /// held again.
+    #[error("another scaler has taken over")]
+    Superseded,
     /// The store has no tables yet, or those of an older version.
     #[error("the store is at version {found} and this program needs {needed}: run `headcount migrate`")]
     Unmigrated {

@@ -1,4 +1,5 @@
-//! The store's contract, in roles: who enqueues, who claims, who looks, who maintains, who administers.
+//! The store's contract, in roles: who enqueues, who claims, who looks, who maintains, who scales, who
+//! administers.
 //!
 //! A store keeps each job as one row in exactly one table, and the table is its state. What is promised here is
 //! checked by [`conformance`], which every store passes. How to write another one: [`writing_a_store`].
@@ -14,6 +15,7 @@ pub mod url;
 pub mod writing_a_store {}
 mod attempt;
 mod admin;
+mod scale;
 mod schema;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -30,13 +32,17 @@ pub use admin::{Acted, Action, Cancel, Resolve, Setting, Settings, Target};
 pub use attempt::{
     Beat, BeatAnswer, BootId, Claimed, ClaimedJob, Gate, NewWorker, Settlement, Token, Verdict, Want, WorkerState,
 };
+pub use scale::{
+    Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PlaceRecord, PoolRecord,
+    Scale, Weight,
+};
 pub use schema::{Difference, Grants, Step};
 pub use url::StoreUrl;
 
 /// A place where jobs are kept.
-pub trait Store: Enqueue + Claim + Observe + Maintain + Admin {}
+pub trait Store: Enqueue + Claim + Observe + Maintain + Scale + Admin {}
 
-impl<T: Enqueue + Claim + Observe + Maintain + Admin> Store for T {}
+impl<T: Enqueue + Claim + Observe + Maintain + Scale + Admin> Store for T {}
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -463,6 +469,9 @@ pub trait Admin: fmt::Debug + Send + Sync {
     ///
     /// Draining a worker that drains already renews its drain, which keeps its number. A drain without end is a
     /// person's: no lease shortens it, and it stays under that person's name.
+    ///
+    /// The drain belongs to the place, not to the process: what registers in the same pool under the same instance
+    /// while it lasts comes up draining.
     async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>>;
 
     /// Lets draining workers claim again. Returns those that were; leaving ones cannot be recalled.

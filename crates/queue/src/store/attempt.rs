@@ -59,6 +59,14 @@ pub struct NewWorker {
     pub slots: u32,
 }
 
+impl NewWorker {
+    /// The number at the end of its instance's name, where it has one: 3 of `worker.3`.
+    pub fn ordinal(&self) -> Option<u32> {
+        let (_, number) = self.instance.as_deref()?.rsplit_once('.')?;
+        number.parse().ok()
+    }
+}
+
 /// Whether a worker claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -284,4 +292,14 @@ pub struct BeatAnswer {
     pub lost: Vec<(JobId, i64)>,
     /// How many jobs were given back because their claim's answer was lost.
     pub given_back: u32,
+    /// How many slots are free on workers of its pool with lower ordinals, where those are to claim first. While there are
+    /// any, it claims only what they have left lying.
+    pub free_below: Option<u32>,
+}
+
+impl BeatAnswer {
+    /// Nothing but the worker's state.
+    pub const fn of(state: WorkerState) -> Self {
+        Self { state, cancelled: Vec::new(), lost: Vec::new(), given_back: 0, free_below: None }
+    }
 }

@@ -17,6 +17,7 @@
 
 mod rules;
 mod claim;
+mod scale;
 
 use std::{fmt, sync::Arc};
 

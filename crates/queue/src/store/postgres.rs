@@ -27,6 +27,7 @@ mod found;
 mod counters;
 mod observe;
 mod maintain;
+mod scale;
 mod act;
 mod admin;
 

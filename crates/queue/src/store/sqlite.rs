@@ -23,6 +23,7 @@ mod find;
 mod queues;
 mod settings;
 mod maintain;
+mod scale;
 mod release;
 mod admin;
 mod drift;

@@ -17,6 +17,7 @@ mod workers;
 mod observe;
 mod filter;
 mod maintain;
+mod scale;
 mod admin;
 mod suite;
 

@@ -66,8 +66,7 @@ impl Tables {
     }
 
     pub(crate) fn beat(&mut self, beat: &Beat) -> BeatAnswer {
-        let mut answer =
-            BeatAnswer { state: WorkerState::Dead, cancelled: Vec::new(), lost: Vec::new(), given_back: 0 };
+        let mut answer = BeatAnswer::of(WorkerState::Dead);
         let now = self.now;
         let Some(worker) = self.workers.get_mut(&beat.boot).filter(|worker| worker.state != WorkerState::Dead) else {
             return answer;

@@ -36,12 +36,14 @@ pub enum Call {
     Maintain,
     /// Workers are marked dead or buried, and their jobs taken away.
     Rescue,
+    /// A scaler writes: its lease, its pools, their places, the ledger.
+    Scale,
     /// Something is changed by hand: jobs, pauses, drains, the tables.
     Admin,
 }
 
 impl Call {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Enqueue,
         Self::Register,
         Self::Claim,
@@ -53,6 +55,7 @@ impl Call {
         Self::Observe,
         Self::Maintain,
         Self::Rescue,
+        Self::Scale,
         Self::Admin,
     ];
 }

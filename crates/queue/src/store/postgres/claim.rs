@@ -66,8 +66,7 @@ impl Claim for PostgresStore {
             .connections
             .rows(deadline, || sqlx::query(self.statements.beat.clone()).bind(beat.boot.0).bind(&started).bind(&holds))
             .await?;
-        let mut answer =
-            BeatAnswer { state: WorkerState::Dead, cancelled: Vec::new(), lost: Vec::new(), given_back: 0 };
+        let mut answer = BeatAnswer::of(WorkerState::Dead);
         let Some(first) = rows.first() else { return Ok(answer) };
         answer.state = state(column(first, "state")?)?;
         // What of it is this worker's, and whether it was cancelled.

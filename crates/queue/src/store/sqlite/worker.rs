@@ -91,7 +91,7 @@ pub(super) async fn deregister(tx: &mut Tx<'_>, boot: BootId) -> Result<bool> {
 }
 
 pub(super) async fn beat(tx: &mut Tx<'_>, beat: &Beat) -> Result<BeatAnswer> {
-    let mut answer = BeatAnswer { state: WorkerState::Dead, cancelled: Vec::new(), lost: Vec::new(), given_back: 0 };
+    let mut answer = BeatAnswer::of(WorkerState::Dead);
     match Standing::read(tx, beat.boot).await? {
         None | Some(Standing { state: WorkerState::Dead, .. }) => return Ok(answer),
         Some(worker) => {
