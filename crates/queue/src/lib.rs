@@ -35,8 +35,8 @@ pub use new_job::{NewJob, When};
 pub use parking::{Callback, Expiry, Resolution, Secret};
 pub use queue::Queue;
 pub use record::{
-    AttemptOutcome, AttemptRecord, Depth, Flow, JobRecord, Json, LaneState, PriorityState, QueueState, Recent,
-    WorkerRecord,
+    AttemptOutcome, AttemptRecord, Depth, Flow, JobRecord, Json, LaneState, OldestJob, PriorityState, QueueState,
+    Recent, WorkerRecord,
 };
 pub use retry::Backoff;
 pub use state::{State, UnknownState};

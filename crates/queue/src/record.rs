@@ -202,6 +202,8 @@ pub struct WorkerRecord {
     pub busy: u32,
     /// How many jobs it holds now, counted: zero in a draining worker means idle.
     pub running: u32,
+    /// The one of them that it has held for longest.
+    pub oldest: Option<OldestJob>,
     /// Whether it claims.
     pub state: WorkerState,
     /// The number of its latest drain.
@@ -216,6 +218,15 @@ pub struct WorkerRecord {
     pub beat_at: DateTime<Utc>,
     /// The time by the store's clock when this was read.
     pub read_at: DateTime<Utc>,
+}
+
+/// The job that a worker has held for longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct OldestJob {
+    /// The job.
+    pub job: JobId,
+    /// When it was claimed.
+    pub started_at: DateTime<Utc>,
 }
 
 /// One kind's share of one lane (a queue at one priority): what is there and what has happened.

@@ -1,37 +1,48 @@
 //! Act: from a decision to calls of the store and the platform, in an order that kills no job.
 //!
-//! Recall comes before growth. Removal comes last and in steps, each in a tick of its own: a worker is drained; a later
-//! reading shows it draining and without a job; the store lets it leave, which it refuses if any of that has changed;
-//! only then is the platform told to remove exactly that instance. If the platform refuses, the worker goes back to
-//! draining, from where it can be recalled. One that is leaving never is.
+//! Recall comes before growth. Removal comes last and in steps, each in a tick of its own: a place is drained; a later
+//! reading shows it drained and without a job; the store lets it go, which it refuses if any of that has changed; only then
+//! is the platform told to remove it. If the platform refuses, the place goes back to drained, from where it can be
+//! recalled. One that is leaving never is.
+//!
+//! A drain belongs to the place and not to the process: what the platform restarts there comes up drained.
 
 pub mod plan;
 
 use std::{fmt, time::Duration};
 
 use headcount_queue::{
-    BootId, Result,
-    store::{Store, WorkerState},
+    BootId, JobId, Result,
+    store::{Fence, Store},
 };
 
-use crate::{
-    driver::{Applied, Change, DriverError, InstanceId, PoolRef},
-    observe::Member,
-};
+use crate::driver::{Applied, Change, DriverError, InstanceId, PoolRef};
 
 pub use plan::{Plan, Removals, plan};
 
 /// How long a drain lasts unless it is renewed: if the scaler dies, its workers claim again.
 pub const DRAIN_LEASE: Duration = Duration::from_mins(1);
 
+/// How long the drain of a place lasts whose removal was sent: until a reading tells what came of it.
+pub const REMOVAL_LEASE: Duration = Duration::from_mins(10);
+
 /// Something that was done for a pool, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// So many draining workers claim again.
-    Recalled(Vec<BootId>),
+    /// The drains of these places were ended; their workers claim again.
+    Recalled(Vec<InstanceId>),
     /// These were drained.
     Drained(Vec<InstanceId>),
-    /// These were let go by the scaler and are still there: they are draining again.
+    /// Nothing below this instance is drained, since it works on this job, for so long by now.
+    Blocked {
+        /// The instance.
+        by: InstanceId,
+        /// Its job.
+        job: JobId,
+        /// How long it has had it.
+        age: Duration,
+    },
+    /// These were let go by the scaler and are still there: they are drained again.
     Stayed(Vec<InstanceId>),
     /// The platform was asked.
     Asked {
@@ -42,15 +53,18 @@ pub enum Action {
     },
     /// The jobs of these workers were freed, as their processes are gone.
     Buried(Vec<BootId>),
-    /// The store failed in between; the rest is done at the next tick.
+    /// The store failed in between, or the lease was about to run out; the rest is done at the next tick.
     Failed(String),
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Recalled(boots) => write!(f, "recalled {}", boots.len()),
+            Self::Recalled(instances) => list(f, "recalled", instances),
             Self::Drained(instances) => list(f, "drained", instances),
+            Self::Blocked { by, job, age } => {
+                write!(f, "nothing below {by} is drained: it has run job {job} for {age:.0?}")
+            }
             Self::Stayed(instances) => list(f, "not removed after all:", instances),
             Self::Asked { change, answer: Ok(_) } => change.fmt(f),
             Self::Asked { change, answer: Err(error) } => write!(f, "{change}: {error}"),
@@ -71,13 +85,13 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, instances: &[InstanceId]) -> fmt
 /// removed: the store has said yes to it.
 pub async fn prepare(
     store: &dyn Store,
-    by: &str,
+    fence: &Fence,
     pool: &PoolRef,
     plan: &Plan,
     actions: &mut Vec<Action>,
 ) -> Vec<Change> {
     let mut leaving = Vec::new();
-    if let Err(error) = in_store(store, by, plan, actions, &mut leaving).await {
+    if let Err(error) = in_store(store, fence, pool, plan, actions, &mut leaving).await {
         actions.push(Action::Failed(error.to_string()));
     }
     let mut changes = Vec::new();
@@ -93,65 +107,44 @@ pub async fn prepare(
 
 async fn in_store(
     store: &dyn Store,
-    by: &str,
+    fence: &Fence,
+    pool: &PoolRef,
     plan: &Plan,
     actions: &mut Vec<Action>,
     leaving: &mut Vec<InstanceId>,
 ) -> Result<()> {
-    if !plan.recall.is_empty() {
-        let recalled = store.recall(&plan.recall).await?;
-        if !recalled.is_empty() {
-            actions.push(Action::Recalled(recalled));
-        }
+    let pool = pool.as_str();
+    if !plan.forget.is_empty() {
+        store.forget(fence, pool, &names(&plan.forget)).await?;
     }
-    if !plan.stay.is_empty() {
-        stay(store, &plan.stay).await?;
-        actions.push(Action::Stayed(plan.stay.iter().map(|member| member.id.clone()).collect()));
+    if !plan.recall.is_empty() {
+        store.restore(fence, pool, &names(&plan.recall)).await?;
+        actions.push(Action::Recalled(plan.recall.clone()));
+    }
+    if !plan.keep.is_empty() {
+        store.keep(fence, pool, &names(&plan.keep)).await?;
+        actions.push(Action::Stayed(plan.keep.clone()));
+    }
+    if let Some((by, job, age)) = plan.blocked_by.clone() {
+        actions.push(Action::Blocked { by, job, age });
     }
     if !plan.drain.is_empty() {
-        store.drain(&boots(&plan.drain), by, Some(DRAIN_LEASE)).await?;
-        actions.push(Action::Drained(plan.drain.iter().map(|member| member.id.clone()).collect()));
+        store.withhold(fence, pool, &names(&plan.drain), DRAIN_LEASE).await?;
+        actions.push(Action::Drained(plan.drain.clone()));
     }
-    // Renewing gives the drains' numbers too: those to be removed are among the renewed.
-    let renew = boots(&plan.renew);
-    let epochs = if renew.is_empty() { Vec::new() } else { store.drain(&renew, by, Some(DRAIN_LEASE)).await? };
-    for member in &plan.remove {
-        if leave(store, member, &epochs).await? {
-            leaving.push(member.id.clone());
+    if !plan.renew.is_empty() {
+        store.withhold(fence, pool, &names(&plan.renew), DRAIN_LEASE).await?;
+    }
+    for (instance, epoch) in &plan.remove {
+        if store.let_go(fence, pool, instance.as_str(), *epoch, REMOVAL_LEASE).await? {
+            leaving.push(instance.clone());
+        } else if plan.run {
+            break;
         }
     }
     Ok(())
 }
 
-/// Lets all workers of an instance go, or none.
-async fn leave(store: &dyn Store, member: &Member, epochs: &[(BootId, i64)]) -> Result<bool> {
-    let mut gone = Vec::new();
-    for boot in &member.boots {
-        let epoch = epochs.iter().find(|(drained, _)| *drained == boot.boot).map(|&(_, epoch)| epoch);
-        let left = match epoch {
-            Some(epoch) => store.leave(boot.boot, epoch).await?,
-            None => false,
-        };
-        if !left {
-            for boot in gone {
-                store.stay(boot).await?;
-            }
-            return Ok(false);
-        }
-        gone.push(boot.boot);
-    }
-    Ok(true)
-}
-
-/// Sets the leaving workers of these instances back to draining.
-pub async fn stay(store: &dyn Store, members: &[Member]) -> Result<()> {
-    for boot in members.iter().flat_map(|member| &member.boots) {
-        store.stay(boot.boot).await?;
-    }
-    Ok(())
-}
-
-fn boots(members: &[Member]) -> Vec<BootId> {
-    let boots = members.iter().flat_map(|member| &member.boots);
-    boots.filter(|boot| boot.state != WorkerState::Leaving).map(|boot| boot.boot).collect()
+fn names(instances: &[InstanceId]) -> Vec<String> {
+    instances.iter().map(ToString::to_string).collect()
 }

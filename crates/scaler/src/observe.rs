@@ -13,12 +13,13 @@ use std::{
 use chrono::{DateTime, Utc};
 use headcount_queue::{
     Binding, QueueState, Result, WorkerRecord,
-    store::{Outstanding, Store},
+    store::{Outstanding, PlaceRecord, PoolRecord, Store},
 };
+use serde::Serialize;
 
-use crate::driver::{DriverError, Limits, Trouble};
+use crate::driver::{DriverError, InstanceId, Limits, PoolRef, Trouble};
 
-pub use roll::{Boot, Gone, Member, Muster, Roll, Standing};
+pub use roll::{Gone, Member, Muster, Reading, Roll, Standing};
 
 /// A pool as it was at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Observation {
     pub demand: Demand,
     /// The instances of the pool, with their workers.
     pub members: Vec<Member>,
+    /// Drained places where nothing is any more.
+    pub vacant: Vec<InstanceId>,
     /// How many instances the platform aims for.
     pub desired: u32,
     /// Instances that were asked for and that the platform does not list yet: they boot.
@@ -77,7 +80,7 @@ impl Observation {
 }
 
 /// The work that waits for a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Demand {
     /// Jobs that could be claimed now, those of paused queues left out.
     pub ready: u64,
@@ -129,6 +132,8 @@ pub struct StoreReading {
     pub queues: Vec<QueueState>,
     /// Every worker.
     pub workers: Vec<WorkerRecord>,
+    /// Every pool that is known, with its drained places.
+    pub pools: Vec<PoolRecord>,
 }
 
 impl StoreReading {
@@ -140,7 +145,14 @@ impl StoreReading {
         let at = store.now().await?;
         let queues = store.queues().await?;
         let workers = store.workers().await?;
-        Ok(Self { at, taken, queues, workers })
+        let pools = store.pools(None).await?;
+        Ok(Self { at, taken, queues, workers, pools })
+    }
+
+    /// The drained places of a pool.
+    pub fn places(&self, pool: &PoolRef) -> &[PlaceRecord] {
+        let known = self.pools.iter().find(|known| known.name == pool.as_str());
+        known.map_or(&[], |known| &known.places)
     }
 
     /// Counts the queues again, since jobs have been given back since.

@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use headcount_queue::{
-    Binding, Error, Result,
+    Binding, Error, Json, Result,
     limits::{PRIVATE_PREFIX, check_name},
 };
 
@@ -146,6 +146,25 @@ impl PoolSpec {
     /// The most workers.
     pub fn max(&self) -> u32 {
         self.max
+    }
+
+    /// All its settings in force, for whoever looks.
+    pub(crate) fn to_json(&self) -> Json {
+        let seconds = |length: Option<Duration>| length.map(|length| length.as_secs_f64());
+        Json(
+            serde_json::json!({
+                "queues": self.queues.to_string(),
+                "min": self.min,
+                "max": self.max,
+                "slots": self.slots,
+                "policy": self.policy.to_string(),
+                "interval_s": seconds(Some(self.interval)),
+                "hold_s": seconds(self.hold),
+                "remove_after_s": seconds(self.remove_after),
+                "idle_to_zero_s": seconds(Some(self.idle_to_zero)),
+            })
+            .to_string(),
+        )
     }
 
     pub(crate) fn assumed_slots(&self) -> u32 {

@@ -4,6 +4,7 @@
 //! fails, hangs or panics harms no pool of another.
 
 mod calls;
+mod tenure;
 #[cfg(test)]
 mod tests;
 
@@ -16,18 +17,19 @@ use std::{
 use headcount_queue::{
     BootId, Error, Result,
     rescue::{Rescuer, Vigil},
-    store::Store,
+    store::{Fence, NewDecision, NewPool, Store},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     act::{self, Action, Plan, Removals},
     decide::{self, Decision, History, Reason},
-    driver::{Applied, Change, DriverError, InstanceState, PoolStatus, ScalerDriver, Trouble},
-    observe::{Demand, Gone, Observation, Roll, StoreReading, Unseen},
+    driver::{Applied, Change, DriverError, InstanceState, PoolStatus, Removal, ScalerDriver, Trouble},
+    observe::{Demand, Gone, Observation, Reading, Roll, StoreReading, Unseen},
     pool::PoolSpec,
     record::{Counts, TickRecord},
 };
+use tenure::Tenure;
 
 /// How many due jobs one pass makes claimable.
 const PROMOTE: u32 = 10_000;
@@ -53,7 +55,9 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 /// ```
 pub struct Reconciler {
     store: Arc<dyn Store>,
-    name: String,
+    tenure: Tenure,
+    /// The fence under which the pools were made known: a new one begins with what the store remembers.
+    published: Option<Fence>,
     pools: Vec<Pool>,
     recorder: Option<Recorder>,
     rescuer: Rescuer,
@@ -61,6 +65,7 @@ pub struct Reconciler {
     scanned: Option<Instant>,
     dry_run: bool,
     call_timeout: Duration,
+    write_timeout: Duration,
     failures: u32,
 }
 
@@ -91,12 +96,15 @@ struct Turn {
 }
 
 impl Reconciler {
-    /// A scaler of this name, without pools. The name must be its own: by it, it knows the workers that it drained.
-    pub fn new(store: Arc<dyn Store>, name: impl Into<String>) -> Self {
+    /// A scaler without pools, under the lease of this name: of all scalers of one lease, one acts and the others stand
+    /// by. What one of them drained, the next may recall or remove.
+    pub fn new(store: Arc<dyn Store>, lease: impl Into<String>) -> Self {
         let vigil = Vigil::default();
+        let holder = format!("{:08x}", rand::random::<u32>());
         Self {
+            tenure: Tenure::new(store.clone(), lease.into(), holder),
             store,
-            name: name.into(),
+            published: None,
             pools: Vec::new(),
             recorder: None,
             rescuer: Rescuer::new(vigil),
@@ -104,6 +112,7 @@ impl Reconciler {
             scanned: None,
             dry_run: false,
             call_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(5),
             failures: 0,
         }
     }
@@ -152,19 +161,36 @@ impl Reconciler {
         self
     }
 
-    /// The time limit of a call to a platform. A reading without an answer is one that failed; a change without an
-    /// answer may have been made, and is believed not to have been once a reading says so after twice this time.
-    /// Default 10 s.
+    /// How this process is called among the scalers of its lease, for people. Default: a random number.
     #[must_use]
-    pub fn call_timeout(mut self, call_timeout: Duration) -> Self {
-        self.call_timeout = call_timeout;
+    pub fn holder(mut self, holder: &str) -> Self {
+        let holder = format!("{holder} {:08x}", rand::random::<u32>());
+        self.tenure = Tenure::new(self.store.clone(), self.tenure.name().to_owned(), holder);
         self
     }
 
-    /// Goes round until told to stop. A tick under way is finished; drained workers claim again when their lease ends.
+    /// The time limits of a call to a platform. A reading without an answer is one that failed; default 10 s. A change
+    /// without an answer may have been made, and is believed not to have been once a reading says so after twice its limit;
+    /// default 5 s. No change begins with less than its limit left of the lease.
+    #[must_use]
+    pub fn call_timeouts(mut self, reading: Duration, change: Duration) -> Self {
+        self.call_timeout = reading;
+        self.write_timeout = change;
+        self
+    }
+
+    /// Goes round until told to stop. A tick under way is finished, and the lease given back; drained workers claim again
+    /// when their drains end, unless another scaler takes over.
     ///
     /// Nothing that fails ends it: while the store fails, it waits longer from tick to tick, up to 30 s.
     pub async fn run(&mut self, stop: CancellationToken) {
+        let kept = self.tenure.keep();
+        self.rounds(&stop).await;
+        drop(kept);
+        self.tenure.give_back().await;
+    }
+
+    async fn rounds(&mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let now = Instant::now();
             let due: Vec<usize> = (0..self.pools.len()).filter(|&i| self.pools[i].due <= now).collect();
@@ -186,7 +212,7 @@ impl Reconciler {
         }
     }
 
-    /// One round over all pools, in the order in which they were added.
+    /// One round over all pools, in the order in which they were added. Empty while another scaler holds the lease.
     pub async fn tick(&mut self) -> Vec<TickRecord> {
         let all: Vec<usize> = (0..self.pools.len()).collect();
         self.tick_pools(&all).await
@@ -195,6 +221,10 @@ impl Reconciler {
     async fn tick_pools(&mut self, pools: &[usize]) -> Vec<TickRecord> {
         let started = Instant::now();
         self.maintain().await;
+        // Who changes nothing needs no right to, and must not take it from one who acts.
+        if !self.dry_run && !self.takes_office().await {
+            return Vec::new();
+        }
         let asked = Instant::now();
         let mut statuses = calls::statuses(&self.pools, pools, self.call_timeout).await;
         for status in statuses.iter_mut().flatten() {
@@ -208,7 +238,7 @@ impl Reconciler {
         for (&pool, status) in pools.iter().zip(statuses) {
             turns.push(self.turn(pool, status, &reading).await);
         }
-        let answers = calls::apply(&self.pools, &turns, self.call_timeout).await;
+        let answers = self.apply(&mut turns).await;
         let at = reading.as_ref().ok().map(|reading| reading.at);
         let mut records = Vec::with_capacity(turns.len());
         for (mut turn, answers) in turns.into_iter().zip(answers) {
@@ -230,7 +260,70 @@ impl Reconciler {
             }
             records.push(record);
         }
+        self.write_down(&records).await;
         records
+    }
+
+    /// Whether this scaler may act: the lease is held, and its pools are known.
+    async fn takes_office(&mut self) -> bool {
+        let fence = match self.tenure.hold().await {
+            Ok(Some(fence)) => fence,
+            Ok(None) => {
+                if self.published.take().is_some() {
+                    let by = self.tenure.other().unwrap_or_default();
+                    tracing::warn!("scaler {by} has taken over; this one stands by");
+                }
+                return false;
+            }
+            // What is still left of it is enough to look: a failed reading is told, pool by pool.
+            Err(error) => {
+                tracing::warn!(%error, "could not renew the lease");
+                return self.published.is_some();
+            }
+        };
+        if self.published.as_ref() == Some(&fence) {
+            return true;
+        }
+        let pools: Vec<NewPool> = self.pools.iter().map(Pool::publication).collect();
+        match self.store.publish(&fence, &pools).await {
+            Ok(()) => {
+                // Whoever acted in between may have changed everything.
+                for pool in &mut self.pools {
+                    pool.begin();
+                }
+                self.published = Some(fence);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not make the pools known");
+                false
+            }
+        }
+    }
+
+    /// Asks the platforms, if enough is left of the lease for the slowest answer.
+    async fn apply(&self, turns: &mut [Turn]) -> Vec<Vec<Result<Applied, DriverError>>> {
+        if turns.iter().all(|turn| turn.changes.is_empty()) {
+            return turns.iter().map(|_| Vec::new()).collect();
+        }
+        // By then its holder may be another one; a call that was renewed for is worth its round trip.
+        let _ = self.tenure.hold().await;
+        if self.tenure.fence(self.write_timeout) == self.published {
+            return calls::apply(&self.pools, turns, self.write_timeout).await;
+        }
+        let late = || DriverError::Unavailable("it was not asked: too little is left of the scaler's lease".into());
+        turns.iter().map(|turn| turn.changes.iter().map(|_| Err(late())).collect()).collect()
+    }
+
+    /// Writes the records into the ledger.
+    async fn write_down(&mut self, records: &[TickRecord]) {
+        let Some(fence) = self.published.clone() else { return };
+        let decisions: Vec<NewDecision> = records.iter().map(TickRecord::entry).collect();
+        match self.store.record(&fence, &decisions).await {
+            Ok(()) => {}
+            Err(Error::Superseded) => self.tenure.lose(),
+            Err(error) => tracing::warn!(%error, "could not write the ledger"),
+        }
     }
 
     /// What workers do for the store as well; with no worker alive, nobody else would wake a pool at zero for a job
@@ -266,13 +359,13 @@ impl Reconciler {
         status: Result<PoolStatus, DriverError>,
         reading: &Result<StoreReading>,
     ) -> Turn {
-        let (store, name) = (self.store.clone(), self.name.clone());
-        let (dry_run, patience, index) = (self.dry_run, self.call_timeout * 2, pool);
+        let (store, by) = (self.store.clone(), self.tenure.name().to_owned());
+        let (dry_run, patience, index) = (self.dry_run, self.write_timeout * 2, pool);
         let pool = &mut self.pools[index];
         let trouble = status.as_ref().ok().and_then(|status| status.trouble.clone());
         let mut actions = Vec::new();
         let (seen, gone) = match (reading, status) {
-            (Ok(reading), Ok(status)) => pool.observe(&*store, &name, reading, status, &mut actions).await,
+            (Ok(reading), Ok(status)) => pool.observe(&*store, &by, reading, status, &mut actions).await,
             (Err(error), _) => (Err(Unseen::Store(error.to_string())), Gone::default()),
             (_, Err(error)) => (Err(Unseen::Platform(error)), Gone::default()),
         };
@@ -289,7 +382,12 @@ impl Reconciler {
             pool.history.lost_sight();
             pool.roll.lost_sight();
         }
-        let changes = act::prepare(&*store, &name, pool.spec.name(), &plan, &mut actions).await;
+        let changes = match &self.published {
+            Some(fence) if plan != Plan::default() => {
+                act::prepare(&*store, fence, pool.spec.name(), &plan, &mut actions).await
+            }
+            _ => Vec::new(),
+        };
         Turn { pool: index, seen, gone, trouble, decision, actions, plan, changes }
     }
 
@@ -300,10 +398,11 @@ impl Reconciler {
         for (change, answer) in std::mem::take(&mut turn.changes).into_iter().zip(answers) {
             if let (Change::Remove { instances, .. }, Ok(seen)) = (&change, &turn.seen) {
                 pool.removals.sent(instances, seen.at);
-                if let Err(DriverError::Refused(_) | DriverError::Unavailable(_)) = answer {
-                    let refused: Vec<_> =
-                        turn.plan.remove.iter().filter(|member| instances.contains(&member.id)).cloned().collect();
-                    match act::stay(&*self.store, &refused).await {
+                if let (Err(DriverError::Refused(_) | DriverError::Unavailable(_)), Some(fence)) =
+                    (&answer, &self.published)
+                {
+                    let names: Vec<String> = instances.iter().map(ToString::to_string).collect();
+                    match self.store.keep(fence, pool.spec.name().as_str(), &names).await {
                         Ok(()) => pool.removals.refused(instances),
                         // They stay noted as sent, and a later tick sets them back.
                         Err(error) => turn.actions.push(Action::Failed(error.to_string())),
@@ -316,6 +415,23 @@ impl Reconciler {
 }
 
 impl Pool {
+    /// What others may know of it.
+    fn publication(&self) -> NewPool {
+        NewPool {
+            name: self.spec.name().to_string(),
+            queues: self.spec.queues().clone(),
+            ordered: self.driver.limits(self.spec.name()).removal == Removal::Highest,
+            spec: self.spec.to_json(),
+        }
+    }
+
+    /// Begins anew, as one who remembers nothing.
+    fn begin(&mut self) {
+        self.history = History::default();
+        self.removals = Removals::default();
+        self.roll = Roll::default();
+    }
+
     /// Puts the readings together, and frees the jobs of workers whose process is gone.
     async fn observe(
         &mut self,
@@ -326,7 +442,15 @@ impl Pool {
         actions: &mut Vec<Action>,
     ) -> (Result<Observation, Unseen>, Gone) {
         let limits = self.driver.limits(self.spec.name());
-        let muster = self.roll.muster(self.spec.name(), by, &limits, &status, &reading.workers, reading.at);
+        let muster = self.roll.muster(&Reading {
+            pool: self.spec.name(),
+            by,
+            limits: &limits,
+            status: &status,
+            workers: &reading.workers,
+            places: reading.places(self.spec.name()),
+            at: reading.at,
+        });
         let mut gone = muster.gone;
         let mut recounted = None;
         match bury(store, &std::mem::take(&mut gone.boots)).await {
@@ -347,6 +471,7 @@ impl Pool {
             platform_age: status.age,
             demand: Demand::default(),
             members: muster.members,
+            vacant: muster.vacant,
             desired: status.desired,
             unlisted: status.desired.saturating_sub(listed),
             trouble: status.trouble,
@@ -395,9 +520,9 @@ fn report(record: &TickRecord) {
 
 impl fmt::Debug for Reconciler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, pools, rescuer, dry_run, failures, .. } = self;
+        let Self { tenure, pools, rescuer, dry_run, failures, .. } = self;
         f.debug_struct("Reconciler")
-            .field("name", name)
+            .field("tenure", tenure)
             .field("pools", pools)
             .field("rescuer", rescuer)
             .field("dry_run", dry_run)

@@ -3,6 +3,12 @@
 use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
+use headcount_queue::{
+    Json,
+    store::{NewDecision, Weight},
+};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{
     act::Action,
@@ -35,7 +41,7 @@ pub struct TickRecord {
 }
 
 /// A pool in numbers, as the tick found it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Workers that claim.
     pub up: u32,
@@ -77,10 +83,54 @@ impl TickRecord {
         self.decision.step.target()
     }
 
+    /// This record as an entry of the ledger.
+    pub(crate) fn entry(&self) -> NewDecision {
+        let actions: Vec<String> = self.actions.iter().map(ToString::to_string).collect();
+        let changed = !self.actions.is_empty();
+        let said = self.to_string();
+        let detail = json!({
+            "said": said,
+            "step": self.decision.step.to_string(),
+            "wish": self.decision.wish,
+            "reason": self.decision.reason.to_string(),
+            "bound": self.decision.bound.map(|bound| bound.to_string()),
+            "seen": self.counts,
+            "actions": actions,
+            "lost": self.lost.iter().map(|lost| format!("{}: {}", lost.id, lost.how)).collect::<Vec<_>>(),
+            "trouble": self.trouble.as_ref().map(ToString::to_string),
+            "took_ms": self.took.as_millis() as u64,
+        });
+        NewDecision {
+            pool: self.pool.to_string(),
+            weight: if changed { Weight::Change } else { Weight::Hold },
+            // Two changes are never the same one; two holds are if only their numbers differ.
+            gist: if changed { said } else { format!("{}: {}", self.decision.step, unnumbered(&self.decision)) },
+            detail: Json(detail.to_string()),
+            state: None,
+        }
+    }
+
     /// Whether this tick changed anything or met anything that a person should know.
     pub fn is_notable(&self) -> bool {
         !(self.actions.is_empty() && self.lost.is_empty() && self.doubted == 0)
     }
+}
+
+/// Why, without the numbers, which change from tick to tick.
+fn unnumbered(decision: &Decision) -> String {
+    let mut why = decision.reason.to_string();
+    if let Some(bound) = &decision.bound {
+        why = format!("{why} ({bound})");
+    }
+    let mut gist = String::with_capacity(why.len());
+    for c in why.chars() {
+        match c {
+            '0'..='9' | '.' if gist.ends_with('#') => {}
+            '0'..='9' => gist.push('#'),
+            c => gist.push(c),
+        }
+    }
+    gist
 }
 
 impl fmt::Display for TickRecord {

@@ -1,13 +1,17 @@
-//! Which workers a decision is about. Pure.
+//! Which places a decision is about. Pure.
+//!
+//! What may be removed depends on the platform ([`Removal`]). Where it takes names, whatever is drained and idle. Where it
+//! removes the highest numbers, the unbroken run of those at the top, never "as many as are idle": with 8 and 9 idle and
+//! 10 at work that kills 10. Where nobody knows, nothing before everything is idle.
 
 use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use headcount_queue::{BootId, store::WorkerState};
+use headcount_queue::JobId;
 
 use crate::{
     decide::Decision,
-    driver::InstanceId,
+    driver::{InstanceId, Removal},
     observe::{Member, Observation, Standing},
     pool::PoolSpec,
 };
@@ -15,20 +19,27 @@ use crate::{
 /// What is to be done for a pool in one tick.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// Draining workers that are to claim again.
-    pub recall: Vec<BootId>,
-    /// Instances whose removal did not happen: back to draining.
-    pub stay: Vec<Member>,
-    /// Instances to drain.
-    pub drain: Vec<Member>,
-    /// Drained instances that stay drained.
-    pub renew: Vec<Member>,
-    /// Those of them that have been idle for long enough to go.
-    pub remove: Vec<Member>,
+    /// Drained places whose workers are to claim again.
+    pub recall: Vec<InstanceId>,
+    /// Places whose removal did not happen: back to drained.
+    pub keep: Vec<InstanceId>,
+    /// Places to drain.
+    pub drain: Vec<InstanceId>,
+    /// Drained places that stay drained.
+    pub renew: Vec<InstanceId>,
+    /// Those of them that have been idle for long enough to go, with the numbers of their drains, in the order in which
+    /// they are let go.
+    pub remove: Vec<(InstanceId, i64)>,
+    /// Places where nothing is any more.
+    pub forget: Vec<InstanceId>,
+    /// Below this instance nothing is drained, for it keeps working: this job, for so long by now.
+    pub blocked_by: Option<(InstanceId, JobId, Duration)>,
     /// The size to ask the platform for, if it is to grow.
     pub grow_to: Option<u32>,
     /// How many instances the platform aims for now.
     pub desired: u32,
+    /// Whether those to be removed are one run from the top: where one of them is not let go, the rest is not either.
+    pub run: bool,
 }
 
 /// The removals that were asked for and have not been seen to happen.
@@ -52,22 +63,23 @@ impl Removals {
 
     /// Leaving instances whose removal is seen not to have happened: still up for longer than `patience` after it was
     /// sent. One that an earlier life of this scaler sent counts from when it is first seen.
-    fn undone(&mut self, seen: &Observation, patience: Duration) -> Vec<Member> {
+    fn undone(&mut self, seen: &Observation, patience: Duration) -> Vec<InstanceId> {
         let leaving = |member: &&Member| member.standing == Standing::Leaving && member.listed && !member.ending;
         let still: Vec<&Member> = seen.members.iter().filter(leaving).collect();
         self.0.retain(|id, _| still.iter().any(|member| member.id == *id));
+        let read_at = seen.at - seen.platform_age;
         still
             .into_iter()
             .filter(|member| {
                 let sent = *self.0.entry(member.id.clone()).or_insert(seen.at);
-                (seen.at - sent).to_std().is_ok_and(|age| age > patience)
+                (read_at - sent).to_std().is_ok_and(|age| age > patience)
             })
-            .cloned()
+            .map(|member| member.id.clone())
             .collect()
     }
 }
 
-/// Chooses the workers. `patience`: how long after a removal was sent a reading that shows it undone is believed.
+/// Chooses the places. `patience`: how long after a removal was sent a reading that shows it undone is believed.
 pub fn plan(
     spec: &PoolSpec,
     seen: &Observation,
@@ -75,46 +87,102 @@ pub fn plan(
     removals: &mut Removals,
     patience: Duration,
 ) -> Plan {
-    let mut plan = Plan { desired: seen.desired, ..Plan::default() };
+    let removal = seen.limits.removal;
+    let mut plan = Plan { desired: seen.desired, run: removal == Removal::Highest, ..Plan::default() };
     let Some(target) = decision.step.target() else { return plan };
     let current = seen.current();
-    plan.stay = removals.undone(seen, patience);
-
-    // Among several workers of one instance that claims, none is to be left draining.
-    let stragglers = standing(seen, Standing::Active);
-    plan.recall.extend(stragglers.iter().flat_map(|member| draining(member)));
-
-    // The busiest first: the idle ones are nearest to being removed.
-    let mut drained = standing(seen, Standing::Drained);
-    drained.sort_by_key(|member| (Reverse(member.running), member.idle_for));
-    let missing = target.saturating_sub(current) as usize;
-    let recalled: Vec<&Member> = drained.drain(..missing.min(drained.len())).collect();
-    plan.recall.extend(recalled.iter().flat_map(|member| draining(member)));
-    let starting = (missing - recalled.len()) as u32;
-    plan.grow_to = (starting > 0).then(|| seen.desired + starting);
-
-    // The idlest first, of these the youngest: what has proved itself stays.
-    let mut surplus: Vec<&Member> = standing(seen, Standing::Active);
-    surplus.retain(|member| member.listed);
-    surplus.sort_by_key(|member| (member.running, Reverse(member.started_at)));
-    surplus.truncate(current.saturating_sub(target) as usize);
-    plan.drain = surplus.into_iter().cloned().collect();
-    plan.recall.retain(|boot| !plan.drain.iter().any(|member| member.boots.iter().any(|b| b.boot == *boot)));
+    plan.keep = removals.undone(seen, patience);
+    plan.forget = seen.vacant.clone();
 
     let remove_after = spec.remove_after_for(&seen.limits);
-    let due = |member: &&&Member| member.listed && member.idle_for.is_some_and(|idle| idle >= remove_after);
-    plan.remove = drained.iter().filter(due).copied().cloned().collect();
-    plan.renew = drained.into_iter().cloned().collect();
+    let patient = spec.hold_for(&seen.limits).max(remove_after);
+    let blocker = (removal == Removal::Highest).then(|| blocker(seen, patient)).flatten();
+
+    // The busiest first: the idle ones are nearest to being removed. Where the highest go first, the lowest come back.
+    let mut drained = standing(seen, Standing::Drained);
+    match removal {
+        Removal::Highest => drained.sort_by_key(|member| member.ordinal),
+        Removal::Chosen | Removal::Unknown => {
+            drained.sort_by_key(|member| (Reverse(member.running), member.idle_for));
+        }
+    }
+    let missing = target.saturating_sub(current) as usize;
+    let recalled: Vec<&Member> = drained.drain(..missing.min(drained.len())).collect();
+    let starting = (missing - recalled.len()) as u32;
+    plan.recall.extend(recalled.iter().map(|member| member.id.clone()));
+    plan.grow_to = (starting > 0).then(|| seen.desired + starting);
+    // What is drained below one that keeps working cannot go before it does, and is paid for: let it work.
+    if let Some(blocker) = blocker {
+        let below = |member: &Member| member.ordinal < blocker.ordinal;
+        plan.recall.extend(drained.iter().filter(|member| below(member)).map(|member| member.id.clone()));
+        drained.retain(|member| !below(member));
+    }
+
+    let mut surplus: Vec<&Member> = standing(seen, Standing::Active);
+    surplus.retain(|member| member.listed);
+    match removal {
+        Removal::Highest => {
+            surplus.sort_by_key(|member| Reverse(member.ordinal));
+            if let Some(blocker) = blocker
+                && let Some(at) = surplus.iter().position(|member| member.ordinal <= blocker.ordinal)
+                && at < current.saturating_sub(target) as usize
+            {
+                surplus.truncate(at);
+                plan.blocked_by = blocker.oldest.map(|(job, age)| (blocker.id.clone(), job, age));
+            }
+        }
+        // The idlest first, of these the youngest: what has proved itself stays.
+        Removal::Chosen => surplus.sort_by_key(|member| (member.running, Reverse(member.started_at))),
+        // Whichever it takes, so all must be idle: a pool that still has work keeps all of its workers.
+        Removal::Unknown if seen.running() > 0 || !seen.demand.is_none() => surplus.clear(),
+        Removal::Unknown => {}
+    }
+    let all_or_none = removal == Removal::Unknown && current > target;
+    if !all_or_none {
+        surplus.truncate(current.saturating_sub(target) as usize);
+    }
+    plan.drain = surplus.into_iter().map(|member| member.id.clone()).collect();
+
+    let due = |member: &&Member| member.listed && member.idle_for.is_some_and(|idle| idle >= remove_after);
+    let going: Vec<&Member> = match removal {
+        Removal::Chosen => drained.iter().copied().filter(|member| due(member)).collect(),
+        Removal::Highest => top_run(seen, |member| drained.iter().any(|d| d.id == member.id) && due(&member)),
+        Removal::Unknown => {
+            let there = seen.members.iter().filter(|member| member.listed && !member.ending);
+            let all = seen.unlisted == 0 && there.clone().all(|member| drained.contains(&member) && due(&member));
+            if all { there.collect() } else { Vec::new() }
+        }
+    };
+    plan.remove = going.into_iter().filter_map(|member| Some((member.id.clone(), member.epoch?))).collect();
+    plan.renew = drained.into_iter().map(|member| member.id.clone()).collect();
     plan
+}
+
+/// The unbroken run at the top, the highest first: from the number that the platform aims for down to the first that may
+/// not go. All instances of one number go or none.
+fn top_run(seen: &Observation, may_go: impl Fn(&Member) -> bool) -> Vec<&Member> {
+    let mut run = Vec::new();
+    for ordinal in (1..=seen.desired).rev() {
+        let mut there = seen.members.iter().filter(|member| member.ordinal == Some(ordinal)).peekable();
+        // One that is asked for and not listed yet boots.
+        if there.peek().is_none() || !there.clone().all(&may_go) {
+            break;
+        }
+        run.extend(there);
+    }
+    run
+}
+
+/// The highest instance whose work is expected to outlast the time in which those below could be gone. Nothing is known of a job's length but its age: one
+/// that has run for so long is expected to run for as long again.
+fn blocker(seen: &Observation, patient: Duration) -> Option<&Member> {
+    let works =
+        |member: &&Member| member.listed && !member.ending && member.oldest.is_some_and(|(_, age)| age > patient);
+    seen.members.iter().filter(works).max_by_key(|member| member.ordinal)
 }
 
 fn standing(seen: &Observation, standing: Standing) -> Vec<&Member> {
     seen.members.iter().filter(|member| member.standing == standing).collect()
-}
-
-/// Its workers that this scaler drained; a person's drain is a person's to end.
-fn draining(member: &Member) -> impl Iterator<Item = BootId> {
-    member.boots.iter().filter(|boot| boot.state == WorkerState::Draining && boot.ours).map(|boot| boot.boot)
 }
 
 #[cfg(test)]

@@ -10,18 +10,23 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use headcount_queue::{BootId, WorkerRecord, store::WorkerState};
+use headcount_queue::{
+    BootId, JobId, WorkerRecord,
+    store::{PlaceRecord, WorkerState},
+};
 
-use crate::driver::{Ended, InstanceId, InstanceState, Limits, PoolRef, PoolStatus};
+use crate::driver::{Ended, Instance, InstanceId, InstanceState, Limits, PoolRef, PoolStatus};
 
 /// A worker that has not beaten for so long has missed two beats.
 const TWO_BEATS: TimeDelta = TimeDelta::seconds(6);
 
-/// An instance of a pool, with the workers that live on it.
+/// An instance of a pool, with the workers that live on it. Two processes under one name are one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
     pub id: InstanceId,
+    /// Its number, where the platform removes the highest first.
+    pub ordinal: Option<u32>,
     /// Whether the platform lists it. One that beats for the pool and is not listed was started by somebody else: it
     /// is capacity, but not this scaler's to drain or remove.
     pub listed: bool,
@@ -29,27 +34,20 @@ pub struct Member {
     pub ending: bool,
     /// Where it stands.
     pub standing: Standing,
+    /// The number of its place's drain, while it is drained.
+    pub epoch: Option<i64>,
     /// Its live workers.
-    pub boots: Vec<Boot>,
+    pub boots: Vec<BootId>,
     /// How many jobs it runs at once.
     pub slots: u32,
     /// How many jobs it holds.
     pub running: u32,
+    /// The job that it has held for longest, and for how long.
+    pub oldest: Option<(JobId, Duration)>,
     /// When its latest worker came up.
     pub started_at: Option<DateTime<Utc>>,
     /// How long it has been [drained](Standing::Drained) and without a job.
     pub idle_for: Option<Duration>,
-}
-
-/// A worker process as far as draining is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Boot {
-    /// Its identity.
-    pub boot: BootId,
-    /// Whether it claims.
-    pub state: WorkerState,
-    /// Whether it was this scaler that drained it.
-    pub ours: bool,
 }
 
 /// Where a member stands.
@@ -61,9 +59,9 @@ pub enum Standing {
     Overdue,
     /// It claims.
     Active,
-    /// Drained by this scaler: to be recalled or removed.
+    /// Drained by the scaler: to be recalled or removed.
     Drained,
-    /// Drained by somebody else, and left to them.
+    /// Drained by a person, and left to them.
     Withheld,
     /// Being removed.
     Leaving,
@@ -85,6 +83,8 @@ pub struct Gone {
 pub struct Muster {
     /// Who is there, by name.
     pub members: Vec<Member>,
+    /// Places that the scaler drained and where nothing is any more.
+    pub vacant: Vec<InstanceId>,
     /// Who is not.
     pub gone: Gone,
 }
@@ -94,6 +94,27 @@ pub struct Muster {
 pub struct Roll {
     entries: HashMap<InstanceId, Entry>,
     reported: HashSet<InstanceId>,
+    /// When the platform's last reading was true.
+    read_at: Option<DateTime<Utc>>,
+}
+
+/// What one reading consists of.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'r> {
+    /// The pool.
+    pub pool: &'r PoolRef,
+    /// Under whose name the scaler drains.
+    pub by: &'r str,
+    /// What the platform can do.
+    pub limits: &'r Limits,
+    /// What the platform says.
+    pub status: &'r PoolStatus,
+    /// Every worker.
+    pub workers: &'r [WorkerRecord],
+    /// The pool's drained places.
+    pub places: &'r [PlaceRecord],
+    /// When, by the store's clock.
+    pub at: DateTime<Utc>,
 }
 
 #[derive(Debug, Default)]
@@ -111,25 +132,22 @@ impl Roll {
         }
     }
 
-    /// Puts together what the platform and the store say. `by` is this scaler's name, `at` the store's time.
-    pub fn muster(
-        &mut self,
-        pool: &PoolRef,
-        by: &str,
-        limits: &Limits,
-        status: &PoolStatus,
-        workers: &[WorkerRecord],
-        at: DateTime<Utc>,
-    ) -> Muster {
+    /// Puts together what the platform and the store say.
+    pub fn muster(&mut self, reading: &Reading<'_>) -> Muster {
+        let Reading { pool, status, workers, places, at, .. } = *reading;
         let mut living = self.living(pool, status, workers);
         let populated = living.len();
         let mut muster = Muster::default();
+        // What a driver remembers of an earlier reading is not a second one.
+        let read_at = at - TimeDelta::from_std(status.age).unwrap_or_default();
+        let news = self.read_at.is_none_or(|before| read_at > before);
+        self.read_at = Some(read_at);
 
-        for instance in &status.instances {
+        for instance in listed(status) {
             let workers = living.remove(&instance.id).unwrap_or_default();
             let entry = self.entries.entry(instance.id.clone()).or_default();
             entry.missing = 0;
-            muster.members.push(entry.member(&instance.id, Some(instance.state), &workers, by, limits, at));
+            muster.members.push(entry.member(&instance.id, Some(instance), &workers, reading));
         }
 
         let ended: HashSet<&InstanceId> = status.ended.iter().map(|ended| &ended.id).collect();
@@ -143,10 +161,7 @@ impl Roll {
                 muster.gone.boots.extend(workers.iter().map(|worker| worker.boot));
                 continue;
             }
-            let missing = self.entries.get_mut(&id).map_or(0, |entry| {
-                entry.missing += 1;
-                entry.missing
-            });
+            let missing = self.entries.get_mut(&id).map_or(0, |entry| entry.missed(news));
             let silent = workers.iter().all(|worker| at - worker.beat_at > TWO_BEATS);
             if missing >= 2 && silent { vanished.push((id, workers)) } else { unlisted.push((id, workers)) }
         }
@@ -156,16 +171,29 @@ impl Roll {
         }
         muster.gone.boots.extend(vanished.iter().flat_map(|(_, workers)| workers).map(|worker| worker.boot));
         for (id, workers) in &unlisted {
-            muster.members.push(Entry::default().member(id, None, workers, by, limits, at));
+            muster.members.push(Entry::default().member(id, None, workers, reading));
         }
 
         muster.members.sort_by(|a, b| a.id.cmp(&b.id));
+        for place in places.iter().filter(|place| place.by == reading.by) {
+            let id = InstanceId::from(place.instance.as_str());
+            if ended.contains(&id) {
+                muster.vacant.push(id);
+            } else if !muster.members.iter().any(|member| member.id == id) {
+                let entry = self.entries.entry(id.clone()).or_default();
+                if entry.missed(news) >= 2 {
+                    muster.vacant.push(id);
+                }
+            }
+        }
         let fresh = |ended: &&Ended| !ended.asked && !self.reported.contains(&ended.id);
         muster.gone.lost = status.ended.iter().filter(fresh).cloned().collect();
         self.reported = status.ended.iter().map(|ended| ended.id.clone()).collect();
-        // One that is neither listed nor beats is forgotten; one that still beats is watched.
-        let known = (status.instances.iter().map(|instance| &instance.id)).chain(unlisted.iter().map(|(id, _)| id));
-        let known: HashSet<&InstanceId> = known.collect();
+        // One that is neither listed nor beats nor has a place is forgotten; the others are watched.
+        let known: HashSet<InstanceId> = (status.instances.iter().map(|instance| instance.id.clone()))
+            .chain(unlisted.into_iter().map(|(id, _)| id))
+            .chain(places.iter().map(|place| InstanceId::from(place.instance.as_str())))
+            .collect();
         self.entries.retain(|id, _| known.contains(id));
         muster
     }
@@ -200,77 +228,82 @@ impl Roll {
     }
 }
 
+/// The instances, each name once: one that is up stands for another of its name that is ending.
+fn listed(status: &PoolStatus) -> Vec<&Instance> {
+    let mut instances: Vec<&Instance> = status.instances.iter().collect();
+    instances.sort_by(|a, b| (&a.id, a.state == InstanceState::Ending).cmp(&(&b.id, b.state == InstanceState::Ending)));
+    instances.dedup_by(|a, b| a.id == b.id);
+    instances
+}
+
 impl Entry {
+    /// It is not listed. Returns in how many readings in a row.
+    fn missed(&mut self, news: bool) -> u32 {
+        self.missing += u32::from(news || self.missing == 0);
+        self.missing
+    }
+
     fn member(
         &mut self,
         id: &InstanceId,
-        listed: Option<InstanceState>,
+        listed: Option<&Instance>,
         workers: &[&WorkerRecord],
-        by: &str,
-        limits: &Limits,
-        at: DateTime<Utc>,
+        reading: &Reading<'_>,
     ) -> Member {
+        let at = reading.at;
         if !workers.is_empty() {
             self.silent_since = None;
         }
         let since = |since: DateTime<Utc>| (at - since).to_std().unwrap_or_default();
-        let ending = listed == Some(InstanceState::Ending);
-        let standing = if ending {
-            Standing::Leaving
-        } else if workers.is_empty() {
-            // Silent from when it was first seen so: an old instance that falls silent restarts, it did not vanish.
-            let silent = since(*self.silent_since.get_or_insert(at));
-            if silent > limits.overdue { Standing::Overdue } else { Standing::Booting }
-        } else {
-            standing(workers, by)
+        let ending = listed.is_some_and(|instance| instance.state == InstanceState::Ending);
+        let place = reading.places.iter().find(|place| place.instance == id.as_str() && is_in_force(place, at));
+        let standing = match place {
+            _ if ending => Standing::Leaving,
+            Some(place) if place.leaving => Standing::Leaving,
+            Some(place) if place.by == reading.by => Standing::Drained,
+            Some(_) => Standing::Withheld,
+            None if workers.is_empty() => {
+                // Silent from when it was first seen so: an old instance that falls silent restarts, it did not vanish.
+                let silent = since(*self.silent_since.get_or_insert(at));
+                if silent > reading.limits.overdue { Standing::Overdue } else { Standing::Booting }
+            }
+            None if workers.iter().any(|worker| claims(worker)) => Standing::Active,
+            // Drained by hand, in no place that one could name.
+            None => Standing::Withheld,
         };
         let counted: Vec<&&WorkerRecord> =
             workers.iter().filter(|worker| standing != Standing::Active || claims(worker)).collect();
         let running = counted.iter().map(|worker| worker.running).sum();
-        let idle = standing == Standing::Drained && running == 0;
+        let idle = standing == Standing::Drained && running == 0 && !workers.iter().any(|worker| claims(worker));
         self.idle_since = idle.then(|| self.idle_since.unwrap_or(at));
+        let oldest = counted.iter().filter_map(|worker| worker.oldest).min_by_key(|oldest| oldest.started_at);
         Member {
             id: id.clone(),
+            ordinal: listed.and_then(|instance| instance.ordinal),
             listed: listed.is_some(),
             ending,
             standing,
-            boots: workers.iter().map(|worker| Boot::of(worker, by)).collect(),
+            epoch: place.map(|place| place.epoch),
+            boots: workers.iter().map(|worker| worker.boot).collect(),
             slots: counted.iter().map(|worker| worker.slots).sum(),
             running,
+            oldest: oldest.map(|oldest| (oldest.job, since(oldest.started_at))),
             started_at: workers.iter().map(|worker| worker.started_at).max(),
             idle_for: self.idle_since.map(since),
         }
     }
 }
 
-impl Boot {
-    fn of(worker: &WorkerRecord, by: &str) -> Self {
-        Self { boot: worker.boot, state: state(worker), ours: worker.drained_by.as_deref() == Some(by) }
-    }
+fn is_in_force(place: &PlaceRecord, at: DateTime<Utc>) -> bool {
+    place.until.is_none_or(|until| until > at)
 }
 
-/// Where an instance with these workers stands. It claims if any of them does.
-fn standing(workers: &[&WorkerRecord], by: &str) -> Standing {
-    if workers.iter().any(|worker| claims(worker)) {
-        Standing::Active
-    } else if workers.iter().any(|worker| worker.state == WorkerState::Leaving) {
-        Standing::Leaving
-    } else if workers.iter().all(|worker| worker.drained_by.as_deref() == Some(by)) {
-        Standing::Drained
-    } else {
-        Standing::Withheld
-    }
-}
-
+/// A drain whose lease has run out is none, whether or not the worker has noticed.
 fn claims(worker: &WorkerRecord) -> bool {
-    state(worker) == WorkerState::Active
-}
-
-/// A worker's state now: a drain whose lease has run out is none, whether or not the worker has noticed.
-fn state(worker: &WorkerRecord) -> WorkerState {
     match worker.state {
-        WorkerState::Draining if worker.drain_until.is_some_and(|until| until <= worker.read_at) => WorkerState::Active,
-        state => state,
+        WorkerState::Active => true,
+        WorkerState::Draining => worker.drain_until.is_some_and(|until| until <= worker.read_at),
+        WorkerState::Leaving | WorkerState::Dead => false,
     }
 }
 

@@ -164,6 +164,7 @@ fn worker(row: &PgRow) -> Result<WorkerRecord> {
         slots: column::<i32>(row, "slots")? as u32,
         busy: column::<i32>(row, "busy")? as u32,
         running: column::<i64>(row, "running")? as u32,
+        oldest: None,
         state: state(column(row, "state")?)?,
         drain_epoch: column(row, "drain_epoch")?,
         drained_by: column(row, "drained_by")?,

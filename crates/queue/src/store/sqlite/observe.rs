@@ -163,6 +163,7 @@ fn worker(row: &SqliteRow, now: i64) -> WorkerRecord {
         slots: row.get("slots"),
         busy: row.get("busy"),
         running: row.get("running"),
+        oldest: None,
         state,
         drain_epoch: row.get("drain_epoch"),
         drained_by: row.get::<Option<String>, _>("drained_by").filter(|_| drained),

@@ -94,7 +94,7 @@ async fn a_platform_that_cannot_be_read_is_held_on_and_harms_no_other_pool() {
         let (store, blind, well) = (store().await, Arc::new(Fake::default()), Arc::new(Fake::default()));
         let other = PoolSpec::new("there", "p".parse().unwrap(), 0..=4).unwrap();
         let mut scaler = Reconciler::new(Arc::new(store.clone()), "me")
-            .call_timeout(LIMIT)
+            .call_timeouts(LIMIT, LIMIT)
             .pool(spec(), blind.clone())
             .unwrap()
             .pool(other, well.clone())

@@ -238,7 +238,7 @@ impl Stage {
     pub(super) async fn with(spec: PoolSpec) -> Self {
         let (store, platform) = (store().await, Arc::new(Fake::default()));
         let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let scaler = Reconciler::new(shared, "me").call_timeout(LIMIT).pool(spec, platform.clone()).unwrap();
+        let scaler = Reconciler::new(shared, "me").call_timeouts(LIMIT, LIMIT).pool(spec, platform.clone()).unwrap();
         Self { store, platform, scaler }
     }
 
