@@ -91,7 +91,6 @@ struct Turn {
     trouble: Option<Trouble>,
     decision: Decision,
     actions: Vec<Action>,
-    plan: Plan,
     changes: Vec<Change>,
 }
 
@@ -388,7 +387,7 @@ impl Reconciler {
             }
             _ => Vec::new(),
         };
-        Turn { pool: index, seen, gone, trouble, decision, actions, plan, changes }
+        Turn { pool: index, seen, gone, trouble, decision, actions, changes }
     }
 
     /// Takes the platform's answers. What it refused to remove goes back to draining; what it may have removed stays

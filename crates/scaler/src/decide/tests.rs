@@ -27,12 +27,15 @@ fn member(i: usize, standing: Standing, slots: u32, running: u32) -> Member {
     let silent = matches!(standing, Standing::Booting | Standing::Overdue);
     Member {
         id: InstanceId::from(format!("i-{i}")),
+        ordinal: None,
         listed: true,
         ending: standing == Standing::Leaving,
         standing,
+        epoch: None,
         boots: Vec::new(),
         slots: if silent { 0 } else { slots },
         running: if silent { 0 } else { running },
+        oldest: None,
         started_at: None,
         idle_for: None,
     }
@@ -48,6 +51,7 @@ fn seen(ready: u64, slots: u32, members: &[(Standing, u32)]) -> Observation {
         demand: Demand { ready, ..Demand::default() },
         desired: members.iter().filter(|m| m.standing != Standing::Leaving).count() as u32,
         members,
+        vacant: Vec::new(),
         unlisted: 0,
         trouble: None,
         limits: LIMITS,

@@ -106,7 +106,7 @@ async fn work_that_comes_back_recalls_the_drained_before_anything_is_started() {
     let mut hand = stage.one_drained().await;
     stage.enqueue(1).await;
     let record = stage.tick().await;
-    assert_eq!(record.actions, [Action::Recalled(vec![hand.boot])]);
+    assert_eq!(record.actions, [Action::Recalled(vec!["i-1".into()])]);
     assert_eq!(stage.platform.asked(), NOTHING);
     assert_eq!(hand.claim(1, false).await.len(), 1);
 }

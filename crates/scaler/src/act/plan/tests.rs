@@ -1,14 +1,14 @@
 //! Whom a plan is about, and a whole pool in a closed loop: decided, planned, done, second after second.
 
 use chrono::TimeDelta;
-use headcount_queue::Binding;
+use headcount_queue::{Binding, BootId};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     decide::{History, Step, decide},
     driver::Limits,
-    observe::{Boot, Demand},
+    observe::Demand,
 };
 
 const S: Duration = Duration::from_secs(1);
@@ -24,21 +24,19 @@ fn spec() -> PoolSpec {
     spec.hold(5 * S).remove_after(3 * S).idle_to_zero(5 * S)
 }
 
-fn member(boot: i64, standing: Standing, running: u32, idle_for: Option<Duration>) -> Member {
-    let state = match standing {
-        Standing::Active => WorkerState::Active,
-        Standing::Leaving => WorkerState::Leaving,
-        _ => WorkerState::Draining,
-    };
+fn member(n: u32, standing: Standing, running: u32, idle_for: Option<Duration>) -> Member {
     Member {
-        id: InstanceId::from(format!("i-{boot:03}")),
+        id: InstanceId::from(format!("i-{n:03}")),
+        ordinal: Some(n),
         listed: true,
         ending: false,
         standing,
-        boots: vec![Boot { boot: BootId(boot), state, ours: standing != Standing::Withheld }],
+        epoch: matches!(standing, Standing::Drained | Standing::Leaving).then_some(7),
+        boots: vec![BootId(i64::from(n))],
         slots: 1,
         running,
-        started_at: Some(at(boot as u32)),
+        oldest: (running > 0).then_some((JobId(1), S)),
+        started_at: Some(at(n)),
         idle_for,
     }
 }
@@ -50,6 +48,7 @@ fn seen(second: u32, members: Vec<Member>) -> Observation {
         demand: Demand::default(),
         desired: members.iter().filter(|member| member.standing != Standing::Leaving).count() as u32,
         members,
+        vacant: Vec::new(),
         unlisted: 0,
         trouble: None,
         limits: LIMITS,
@@ -61,8 +60,12 @@ fn planned(seen: &Observation, step: Step) -> Plan {
     plan(&spec(), seen, &decision, &mut Removals::default(), S)
 }
 
-fn ids(members: &[Member]) -> Vec<i64> {
-    members.iter().map(|member| member.boots[0].boot.0).collect()
+fn numbers<'i>(ids: impl IntoIterator<Item = &'i InstanceId>) -> Vec<u32> {
+    ids.into_iter().map(|id| id.as_str()[2..].parse().unwrap()).collect()
+}
+
+fn removed(plan: &Plan) -> Vec<u32> {
+    numbers(plan.remove.iter().map(|(id, _)| id))
 }
 
 #[test]
@@ -77,18 +80,18 @@ fn growing_recalls_the_busiest_first_and_starts_only_the_rest() {
         ]
     };
     let one = planned(&seen(9, members()), Step::Grow { from: 1, to: 2 });
-    assert_eq!((one.recall, one.grow_to, ids(&one.renew)), (vec![BootId(3)], None, vec![2]));
+    assert_eq!((numbers(&one.recall), one.grow_to, numbers(&one.renew)), (vec![3], None, vec![2]));
     let all = planned(&seen(9, members()), Step::Grow { from: 1, to: 5 });
-    assert_eq!((all.recall, all.grow_to, all.renew.len()), (vec![BootId(3), BootId(2)], Some(6), 0));
+    assert_eq!((numbers(&all.recall), all.grow_to, all.renew.len()), (vec![3, 2], Some(6), 0));
 }
 
 #[test]
 fn shrinking_drains_the_idlest_and_of_these_the_youngest_but_none_of_somebody_elses() {
     let mut foreign = member(9, Standing::Active, 0, None);
     foreign.listed = false;
-    let members = [(1, 0), (2, 3), (3, 0), (4, 1)].map(|(boot, running)| member(boot, Standing::Active, running, None));
+    let members = [(1, 0), (2, 3), (3, 0), (4, 1)].map(|(n, running)| member(n, Standing::Active, running, None));
     let seen = seen(9, members.into_iter().chain([foreign]).collect());
-    assert_eq!(ids(&planned(&seen, Step::Shrink { from: 5, to: 2 }).drain), [3, 1, 4]);
+    assert_eq!(numbers(&planned(&seen, Step::Shrink { from: 5, to: 2 }).drain), [3, 1, 4]);
 }
 
 #[test]
@@ -102,21 +105,73 @@ fn only_what_has_been_drained_and_idle_for_long_enough_is_removed() {
         member(5, Leaving, 0, None),
     ];
     let plan = planned(&seen(9, members.clone()), Step::Keep(0));
-    let mut renewed = ids(&plan.renew);
+    let mut renewed = numbers(&plan.renew);
     renewed.sort_unstable();
-    assert_eq!((ids(&plan.remove), renewed), (vec![1], vec![1, 2, 3]));
+    assert_eq!((removed(&plan), renewed), (vec![1], vec![1, 2, 3]));
     // Who holds touches nobody, not even to renew a lease.
     assert_eq!(planned(&seen(9, members), Step::Hold), Plan { desired: 4, ..Plan::default() });
 }
 
+/// The same on a platform that removes the highest numbers.
+fn highest(second: u32, members: Vec<Member>) -> Observation {
+    Observation { limits: Limits { removal: Removal::Highest, ..LIMITS }, ..seen(second, members) }
+}
+
 #[test]
-fn of_several_workers_on_one_instance_none_is_left_draining_while_it_claims() {
-    let mut mixed = member(1, Standing::Active, 0, None);
-    let draining = |boot, ours| Boot { boot: BootId(boot), state: WorkerState::Draining, ours };
-    mixed.boots.extend([draining(2, true), draining(3, false)]);
-    let seen = seen(9, vec![mixed]);
-    assert_eq!(planned(&seen, Step::Keep(1)).recall, [BootId(2)]);
-    assert_eq!(planned(&seen, Step::Shrink { from: 1, to: 0 }).recall, []);
+fn where_the_highest_go_first_only_the_unbroken_run_at_the_top_goes() {
+    use Standing::{Active, Booting, Drained};
+    let idle = |n| member(n, Drained, 0, Some(9 * S));
+    for (members, expected) in [
+        (vec![member(1, Active, 0, None), idle(2), idle(3)], vec![3, 2]),
+        // One at work at the top: the idle ones below it cannot go.
+        (vec![idle(1), idle(2), member(3, Drained, 1, None)], vec![]),
+        (vec![idle(1), member(2, Active, 0, None), idle(3)], vec![3]),
+        (vec![idle(1), member(2, Drained, 0, Some(S)), idle(3)], vec![3]),
+        (vec![idle(1), idle(2), member(3, Booting, 0, None)], vec![]),
+    ] {
+        assert_eq!(removed(&planned(&highest(9, members.clone()), Step::Keep(0))), expected, "{members:?}");
+    }
+    // Asked for and not listed yet: it boots.
+    let unlisted = Observation { desired: 4, unlisted: 1, ..highest(9, vec![idle(1), idle(2), idle(3)]) };
+    assert_eq!(removed(&planned(&unlisted, Step::Keep(0))), [0; 0]);
+}
+
+#[test]
+fn where_the_highest_go_first_they_are_drained_first_and_the_lowest_come_back_first() {
+    use Standing::{Active, Drained};
+    let all = (1..=4).map(|n| member(n, Active, u32::from(n == 4), None)).collect();
+    assert_eq!(numbers(&planned(&highest(9, all), Step::Shrink { from: 4, to: 2 }).drain), [4, 3]);
+    let drained = vec![member(1, Active, 1, None), member(2, Drained, 0, None), member(3, Drained, 2, None)];
+    assert_eq!(numbers(&planned(&highest(9, drained), Step::Grow { from: 1, to: 2 }).recall), [2]);
+}
+
+#[test]
+fn below_one_that_keeps_working_nothing_is_drained_and_the_drained_work() {
+    use Standing::{Active, Drained};
+    let long = |n, standing| Member { oldest: Some((JobId(5), 60 * S)), ..member(n, standing, 1, None) };
+    let members = vec![member(1, Active, 0, None), member(2, Active, 0, None), long(3, Active), member(4, Active, 0, None)];
+    let plan = planned(&highest(99, members), Step::Shrink { from: 4, to: 1 });
+    assert_eq!(numbers(&plan.drain), [4]);
+    assert_eq!(plan.blocked_by, Some(("i-003".into(), JobId(5), 60 * S)));
+    // It is drained itself and works on: it stays so, and those below it are paid for.
+    let members = vec![member(1, Drained, 0, Some(9 * S)), long(2, Drained), member(3, Drained, 0, Some(9 * S))];
+    let plan = planned(&highest(99, members), Step::Keep(0));
+    assert_eq!((numbers(&plan.recall), numbers(&plan.renew), removed(&plan)), (vec![1], vec![2, 3], vec![3]));
+}
+
+#[test]
+fn where_nobody_knows_which_go_nothing_goes_before_everything_is_idle() {
+    use Standing::{Active, Drained};
+    let unknown = |members| Observation { limits: Limits { removal: Removal::Unknown, ..LIMITS }, ..seen(9, members) };
+    let busy = vec![member(1, Active, 1, None), member(2, Active, 0, None)];
+    let shrink = Step::Shrink { from: 2, to: 1 };
+    assert_eq!(planned(&unknown(busy), shrink).drain, []);
+    let idle = vec![member(1, Active, 0, None), member(2, Active, 0, None)];
+    assert_eq!(planned(&unknown(idle), shrink).drain.len(), 2);
+    let part = vec![member(1, Drained, 0, Some(9 * S)), member(2, Drained, 1, None)];
+    assert_eq!(removed(&planned(&unknown(part), Step::Keep(0))), [0; 0]);
+    let all = vec![member(1, Drained, 0, Some(9 * S)), member(2, Drained, 0, Some(9 * S))];
+    assert_eq!(removed(&planned(&unknown(all), Step::Keep(0))), [1, 2]);
 }
 
 #[test]
@@ -127,7 +182,7 @@ fn a_leaving_one_stays_only_after_a_reading_that_shows_it_long_after_the_removal
     let stays = |removals: &mut Removals, second, ending| {
         let mut leaving = member(1, Standing::Leaving, 0, None);
         leaving.ending = ending;
-        plan(&spec, &seen(second, vec![leaving]), &decision, removals, 20 * S).stay.len()
+        plan(&spec, &seen(second, vec![leaving]), &decision, removals, 20 * S).keep.len()
     };
     removals.sent(&[InstanceId::from("i-001")], at(100));
     assert_eq!(stays(&mut removals, 120, false), 0);
@@ -147,11 +202,13 @@ struct World {
     started: u32,
     history: History,
     removals: Removals,
+    /// Whether its platform removes the highest numbers.
+    highest: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Worker {
-    boot: i64,
+    n: u32,
     /// Up from this second.
     up_at: u32,
     drained: bool,
@@ -172,7 +229,7 @@ impl World {
                 (false, false) => Standing::Active,
             };
             let idle_for = worker.idle_since.map(|since| S * (now - since));
-            member(worker.boot, standing, running, idle_for)
+            member(worker.n, standing, running, idle_for)
         });
         let mut seen = seen(now, members.collect());
         seen.demand.ready = self.ready;
@@ -190,7 +247,11 @@ impl World {
                 worker.busy_until = now + job;
             }
         }
-        let seen = self.observe();
+        let mut seen = self.observe();
+        if self.highest {
+            seen.limits.removal = Removal::Highest;
+        }
+        let before = self.workers.len() as u32;
         let view = if blind { Err(crate::observe::Unseen::Store("gone".into())) } else { Ok(seen.clone()) };
         let decision = decide(&spec(), &view, &self.history, at(now));
         let plan = plan(&spec(), &seen, &decision, &mut self.removals, 20 * S);
@@ -199,14 +260,23 @@ impl World {
             None => self.history.lost_sight(),
         }
         for worker in &mut self.workers {
-            worker.drained &= !plan.recall.contains(&BootId(worker.boot));
-            worker.drained |= plan.drain.iter().any(|member| member.boots[0].boot.0 == worker.boot);
+            worker.drained &= !numbers(&plan.recall).contains(&worker.n);
+            worker.drained |= numbers(&plan.drain).contains(&worker.n);
         }
-        self.workers.retain(|worker| !ids(&plan.remove).contains(&worker.boot));
+        let named = removed(&plan);
+        if self.highest {
+            // It takes a number only, and whatever stands above it goes.
+            let size = before - named.len() as u32;
+            let goes = |worker: &Worker| worker.n > size;
+            assert!(self.workers.iter().filter(|w| goes(w)).all(|w| named.contains(&w.n)), "{:?}", self.workers);
+            self.workers.retain(|worker| !goes(worker));
+        } else {
+            self.workers.retain(|worker| !named.contains(&worker.n));
+        }
         for _ in self.workers.len() as u32..plan.grow_to.unwrap_or_default() {
             self.started += 1;
-            let boot = i64::from(self.started);
-            self.workers.push(Worker { boot, up_at: now + 3, drained: false, busy_until: 0, idle_since: None });
+            let n = if self.highest { self.workers.len() as u32 + 1 } else { self.started };
+            self.workers.push(Worker { n, up_at: now + 3, drained: false, busy_until: 0, idle_since: None });
         }
         plan
     }
@@ -216,18 +286,19 @@ proptest! {
     #[test]
     fn a_pool_in_the_loop_kills_nothing_orders_once_and_comes_to_rest(
         load in prop::collection::vec((0u64..4, 1u32..12, prop::bool::weighted(0.1)), 1..120),
+        highest: bool,
     ) {
-        let mut world = World::default();
+        let mut world = World { highest, ..World::default() };
         for &(arrivals, job, blind) in &load {
             let before = world.workers.clone();
             let plan = world.tick(arrivals, job, blind);
             prop_assert!(world.workers.len() as u32 <= MAX, "more than max exist");
-            for id in ids(&plan.remove) {
-                let removed = before.iter().find(|worker| worker.boot == id).unwrap();
+            for n in removed(&plan) {
+                let removed = before.iter().find(|worker| worker.n == n).unwrap();
                 prop_assert!(removed.drained && removed.busy_until <= world.now, "removed at work: {removed:?}");
             }
             if blind {
-                prop_assert_eq!(plan, Plan { desired: before.len() as u32, ..Plan::default() });
+                prop_assert_eq!(plan, Plan { desired: before.len() as u32, run: highest, ..Plan::default() });
             } else {
                 // Whatever boots has work that asked for it, so nothing is ordered twice.
                 let demand = world.ready + world.workers.iter().filter(|w| w.busy_until > world.now).count() as u64;

@@ -39,6 +39,7 @@ fn worker(boot: i64, instance: &str, now: i64) -> WorkerRecord {
         slots: 2,
         busy: 0,
         running: 0,
+        oldest: None,
         state: WorkerState::Active,
         drain_epoch: 0,
         drained_by: None,
@@ -49,19 +50,40 @@ fn worker(boot: i64, instance: &str, now: i64) -> WorkerRecord {
     }
 }
 
-fn drained(worker: WorkerRecord, by: &str, running: u32) -> WorkerRecord {
-    let until = worker.read_at + TimeDelta::seconds(60);
-    WorkerRecord {
-        state: WorkerState::Draining,
-        drained_by: Some(by.into()),
-        drain_until: Some(until),
-        running,
-        ..worker
+fn busy(worker: WorkerRecord, running: u32) -> WorkerRecord {
+    WorkerRecord { running, ..worker }
+}
+
+/// A worker as the store shows it at a drained place.
+fn draining(worker: WorkerRecord) -> WorkerRecord {
+    WorkerRecord { state: WorkerState::Draining, drain_until: Some(worker.read_at + TimeDelta::seconds(60)), ..worker }
+}
+
+/// A place that is drained for a minute from `now`.
+fn place(instance: &str, by: &str, now: i64) -> PlaceRecord {
+    PlaceRecord {
+        instance: instance.into(),
+        leaving: false,
+        epoch: 3,
+        by: by.into(),
+        until: Some(at(now + 60)),
+        since: at(now),
     }
 }
 
 fn call(roll: &mut Roll, status: &PoolStatus, workers: &[WorkerRecord], now: i64) -> Muster {
-    roll.muster(&PoolRef::from("here"), "me", &LIMITS, status, workers, at(now))
+    call_with(roll, status, workers, &[], now)
+}
+
+fn call_with(
+    roll: &mut Roll,
+    status: &PoolStatus,
+    workers: &[WorkerRecord],
+    places: &[PlaceRecord],
+    now: i64,
+) -> Muster {
+    let pool = PoolRef::from("here");
+    roll.muster(&Reading { pool: &pool, by: "me", limits: &LIMITS, status, workers, places, at: at(now) })
 }
 
 fn standings(muster: &Muster) -> Vec<(&str, Standing)> {
@@ -69,27 +91,30 @@ fn standings(muster: &Muster) -> Vec<(&str, Standing)> {
 }
 
 #[test]
-fn an_instance_stands_as_its_workers_do() {
+fn an_instance_stands_as_its_place_and_its_workers_do() {
     use Standing::{Active, Booting, Drained, Leaving, Withheld};
     let w = |boot| worker(boot, "a", 0);
-    let lapsed = |worker| WorkerRecord { drain_until: Some(at(0)), ..drained(worker, "me", 0) };
-    let person = |worker| WorkerRecord { drain_until: None, ..drained(worker, "ann", 0) };
-    let leaving = |worker| WorkerRecord { state: WorkerState::Leaving, ..drained(worker, "me", 0) };
+    let lapsed = || PlaceRecord { until: Some(at(0)), ..place("a", "me", 0) };
+    let person = || PlaceRecord { until: None, ..place("a", "ann", 0) };
+    let leaving = || PlaceRecord { leaving: true, ..place("a", "me", 0) };
     let dead = |worker| WorkerRecord { state: WorkerState::Dead, ..worker };
-    for (workers, expected) in [
-        (vec![], Booting),
-        (vec![dead(w(1))], Booting),
-        (vec![w(1)], Active),
-        (vec![w(1), drained(w(2), "me", 0)], Active),
-        (vec![drained(w(1), "me", 1), drained(w(2), "me", 0)], Drained),
-        (vec![lapsed(w(1))], Active),
-        (vec![person(w(1))], Withheld),
-        (vec![drained(w(1), "me", 0), person(w(2))], Withheld),
-        (vec![leaving(w(1)), drained(w(2), "me", 0)], Leaving),
-        (vec![leaving(w(1)), dead(w(2))], Leaving),
+    for (workers, places, expected) in [
+        (vec![], vec![], Booting),
+        (vec![dead(w(1))], vec![], Booting),
+        (vec![w(1)], vec![], Active),
+        (vec![w(1), draining(w(2))], vec![], Active),
+        (vec![draining(w(1))], vec![], Withheld),
+        (vec![draining(w(1)), draining(w(2))], vec![place("a", "me", 0)], Drained),
+        // It crashed while it was drained: whatever comes up there is drained too.
+        (vec![], vec![place("a", "me", 0)], Drained),
+        (vec![w(1)], vec![lapsed()], Active),
+        (vec![draining(w(1))], vec![person()], Withheld),
+        (vec![draining(w(1))], vec![leaving()], Leaving),
+        (vec![], vec![leaving()], Leaving),
+        (vec![w(1)], vec![place("b", "me", 0)], Active),
     ] {
-        let muster = call(&mut Roll::default(), &listed(&["a"]), &workers, 0);
-        assert_eq!(standings(&muster), [("a", expected)], "{workers:?}");
+        let muster = call_with(&mut Roll::default(), &listed(&["a"]), &workers, &places, 0);
+        assert_eq!(standings(&muster)[0], ("a", expected), "{workers:?} {places:?}");
     }
     let muster = call(&mut Roll::default(), &listed(&["-a"]), &[worker(1, "-a", 0)], 0);
     assert_eq!(standings(&muster), [("-a", Leaving)]);
@@ -97,9 +122,35 @@ fn an_instance_stands_as_its_workers_do() {
 
 #[test]
 fn an_instance_runs_and_holds_what_its_claiming_workers_do() {
-    let busy = WorkerRecord { running: 2, ..worker(1, "a", 0) };
-    let muster = call(&mut Roll::default(), &listed(&["a"]), &[busy, drained(worker(2, "a", 0), "me", 1)], 0);
+    let workers = [busy(worker(1, "a", 0), 2), draining(busy(worker(2, "a", 0), 1))];
+    let muster = call(&mut Roll::default(), &listed(&["a"]), &workers, 0);
     assert_eq!((muster.members[0].slots, muster.members[0].running), (2, 2));
+}
+
+#[test]
+fn two_processes_under_one_name_are_one_instance_and_it_is_up_if_one_of_them_is() {
+    let mut twice = listed(&["a", "a"]);
+    twice.instances[0].state = InstanceState::Ending;
+    let workers = [draining(busy(worker(1, "a", 0), 1)), draining(worker(2, "a", 0))];
+    let muster = call_with(&mut Roll::default(), &twice, &workers, &[place("a", "me", 0)], 0);
+    assert_eq!(standings(&muster), [("a", Standing::Drained)]);
+    assert_eq!((muster.members[0].running, muster.members[0].idle_for), (1, None), "the old process works on");
+}
+
+#[test]
+fn a_place_is_vacant_when_two_new_readings_show_nothing_there() {
+    let mut roll = Roll::default();
+    let places = [place("a", "me", 0), place("b", "ann", 0)];
+    let mut vacant = |age, now| {
+        let status = PoolStatus { age: Duration::from_secs(age), ..listed(&[]) };
+        call_with(&mut roll, &status, &[], &places, now).vacant
+    };
+    assert_eq!(vacant(0, 0), []);
+    assert_eq!(vacant(5, 5), [], "the same reading again");
+    assert_eq!(vacant(0, 6), [InstanceId::from("a")], "a person's is a person's");
+    // The driver has seen it end: its name never comes again.
+    let muster = call_with(&mut Roll::default(), &ended(listed(&[]), &["a"]), &[], &places, 0);
+    assert_eq!(muster.vacant, [InstanceId::from("a")]);
 }
 
 #[test]
@@ -138,8 +189,10 @@ fn a_silent_instance_boots_until_it_is_overdue() {
 fn idle_counts_from_the_reading_that_first_shows_it() {
     let mut roll = Roll::default();
     let mut idle = |running, now| {
-        let workers = [drained(worker(1, "a", now), "me", running)];
-        call(&mut roll, &listed(&["a"]), &workers, now).members[0].idle_for.map(|idle| idle.as_secs())
+        let workers = [draining(busy(worker(1, "a", now), running))];
+        let places = [place("a", "me", now)];
+        let muster = call_with(&mut roll, &listed(&["a"]), &workers, &places, now);
+        muster.members[0].idle_for.map(|idle| idle.as_secs())
     };
     assert_eq!(idle(1, 0), None);
     assert_eq!(idle(0, 5), Some(0));
@@ -147,7 +200,8 @@ fn idle_counts_from_the_reading_that_first_shows_it() {
     assert_eq!(idle(1, 10), None);
     assert_eq!(idle(0, 12), Some(0));
     roll.lost_sight();
-    let muster = call(&mut roll, &listed(&["a"]), &[drained(worker(1, "a", 20), "me", 0)], 20);
+    let workers = [draining(worker(1, "a", 20))];
+    let muster = call_with(&mut roll, &listed(&["a"]), &workers, &[place("a", "me", 20)], 20);
     assert_eq!(muster.members[0].idle_for, Some(Duration::ZERO));
 }
 

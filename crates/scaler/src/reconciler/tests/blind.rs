@@ -72,8 +72,8 @@ async fn an_old_reading_of_the_platform_is_held_on_and_the_hold_begins_anew() {
 async fn a_store_that_fails_in_the_middle_of_a_removal_leaves_nobody_leaving_for_good() {
     let mut stage = Stage::new().await;
     let hand = stage.one_drained().await;
-    // The renewal passes; the answer to `leave` is lost.
-    let losing = stage.store.rule(Call::Admin, Fault::LoseReply, When::After(1));
+    // The renewal passes; the answer to `let_go` is lost.
+    let losing = stage.store.rule(Call::Scale, Fault::LoseReply, When::After(1));
     let record = stage.tick().await;
     assert!(record.actions.iter().any(|action| matches!(action, Action::Failed(_))), "{record}");
     drop(losing);
