@@ -95,6 +95,8 @@ pub(crate) struct Dispatcher {
     found: Found,
 
     state: WorkerState,
+    /// Whether workers with lower numbers have slots free: it claims only what they have left lying.
+    yields: bool,
     phase: Phase,
     stopped_at: Option<Instant>,
     dropped: bool,
@@ -172,6 +174,7 @@ impl Dispatcher {
             started: 0,
             found: Found::Something,
             state: WorkerState::Active,
+            yields: false,
             phase: Phase::Running,
             stopped_at: None,
             dropped: false,
@@ -346,6 +349,7 @@ impl Dispatcher {
             return;
         }
         self.enter(orders.state);
+        self.yields = orders.yields;
         for &lost in &orders.lost {
             if self.unbuffer(lost).is_some() {
                 self.hands.forget([lost]);

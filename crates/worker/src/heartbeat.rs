@@ -32,6 +32,8 @@ pub(crate) struct Orders {
     pub(crate) cancelled: Vec<Key>,
     /// No longer this worker's.
     pub(crate) lost: Vec<Key>,
+    /// Whether workers with lower numbers have slots free, which are to be filled first.
+    pub(crate) yields: bool,
 }
 
 /// The heartbeat while it beats; it ends when this is dropped.
@@ -166,7 +168,8 @@ impl Heart {
         }
         let cancelled = self.hands.tell(&answer.cancelled, Stop::Cancelled);
         let lost = self.hands.tell(&answer.lost, Stop::TakenAway);
-        let orders = Orders { boot: snapshot.beat.boot, state: answer.state, cancelled, lost };
+        let yields = answer.free_below.is_some_and(|free| free > 0);
+        let orders = Orders { boot: snapshot.beat.boot, state: answer.state, cancelled, lost, yields };
         // Nobody listens any more once the worker has ended.
         let _ = self.orders.send(orders);
     }

@@ -20,6 +20,9 @@ use crate::{
 /// Busy gates last for the length of a beat's statement.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
+/// One that yields leaves a job lying for so many polls: by then each of the others has looked.
+const YIELDS: u32 = 2;
+
 /// The answer to a call.
 pub(super) enum Answer {
     Registered(BootId, Instant, Result<WorkerState>),
@@ -62,6 +65,11 @@ impl Dispatcher {
         {
             let (store, queues) = (self.queue.store().clone(), self.config.queues.clone());
             return Some(Box::pin(async move { Answer::Said(asleep, store.sleep(&queues, asleep).await) }));
+        }
+        if self.woken && self.yields {
+            // Where the platform removes the highest numbers, the top of the pool is to run empty first.
+            self.woken = false;
+            self.poll_at = self.poll_at.min(now + self.config.poll * YIELDS);
         }
         let jobs = if self.may_claim() { self.room(now) } else { 0 };
         let claims = jobs > 0 && (self.woken || self.poll_at <= now);
@@ -260,7 +268,8 @@ impl Dispatcher {
                     now
                 } else {
                     let rest = self.pace.rest(brought > 0, poll, told);
-                    now + spread(rest)
+                    // A claim that brought all it asked for found more than the others could take: that one goes on.
+                    now + spread(if self.yields { rest.max(poll * YIELDS) } else { rest })
                 };
                 self.found = if brought == 0 { Found::Nothing } else { Found::Something };
             }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,8 @@ struct Bell {
     /// Whether each claim that was sent was to look at everything.
     looks: watch::Sender<Vec<bool>>,
     aging: Mutex<Option<Duration>>,
+    /// How many slots beats say are free on workers with lower numbers.
+    free_below: AtomicU32,
 }
 
 impl Bell {
@@ -95,7 +97,8 @@ impl Claim for Belled {
     }
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {
-        self.store.beat(beat).await
+        let free_below = Some(self.bell.free_below.load(Ordering::SeqCst));
+        Ok(BeatAnswer { free_below, ..self.store.beat(beat).await? })
     }
 
     async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()> {
@@ -103,7 +106,7 @@ impl Claim for Belled {
     }
 
     async fn heart(&self) -> Result<Arc<dyn Claim>> {
-        self.store.heart().await
+        Ok(Arc::new(self.clone()))
     }
 }
 
@@ -222,4 +225,38 @@ async fn priorities_age_in_the_claim_only_for_a_worker_that_asks_for_it() {
         hire(worker).end().await;
         assert_eq!(*bell.aging.lock().unwrap(), aging);
     }
+}
+
+/// Waits until the worker has taken up a beat that was sent from now on.
+async fn beaten(faulty: &Faulty) {
+    let beats = faulty.calls(Call::Beat);
+    soon("it beats, and once more when the first is taken up", faulty.until_calls(Call::Beat, beats + 3)).await;
+}
+
+#[tokio::test]
+async fn a_worker_leaves_what_comes_to_those_with_lower_numbers_and_takes_what_they_leave_lying() {
+    let (queue, bell, faulty, sound) = belled().await;
+    let stage = Stage::new();
+    let hired = sleeper(&queue, &stage);
+    bell.until_said("it says that it sleeps", &[true]).await;
+    bell.until_looks("it looks once more", |looks| looks.last() == Some(&true)).await;
+    bell.free_below.store(3, Ordering::SeqCst);
+    beaten(&faulty).await;
+    let looks = bell.looks.borrow().len();
+    let id = add(&sound, Act::Done).await;
+    bell.rung.notify_one();
+    beaten(&faulty).await;
+    assert_eq!(bell.looks.borrow().len(), looks, "there are others for it");
+    bell.free_below.store(0, Ordering::SeqCst);
+    beaten(&faulty).await;
+    bell.rung.notify_one();
+    until_gone(&sound, id).await;
+    hired.stop().await;
+    // One that polls finds what the others leave, though they have room.
+    bell.free_below.store(3, Ordering::SeqCst);
+    let hired = hire(worker(&queue, &stage).listen(false));
+    beaten(&faulty).await;
+    let id = add(&sound, Act::Done).await;
+    until_gone(&sound, id).await;
+    hired.stop().await;
 }
