@@ -6,6 +6,8 @@ pub(crate) mod work;
 pub(crate) mod jobs;
 pub(crate) mod queues;
 pub(crate) mod workers;
+pub(crate) mod pools;
+pub(crate) mod why;
 pub(crate) mod rescue;
 pub(crate) mod migrate;
 
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Jobs(jobs::Jobs),
     Queues(queues::Args),
     Workers(workers::Args),
+    Pools(pools::Args),
+    Why(why::Args),
     Rescue(rescue::Args),
     Migrate(migrate::Args),
 }
@@ -96,6 +100,8 @@ pub(crate) async fn run(command: Command, mut session: Session) -> Result<Exit> 
         Command::Work(args) => work::run(args, &mut session).await,
         Command::Jobs(verb) => jobs::run(verb, &mut session).await,
         Command::Queues(args) => queues::run(args, &mut session).await,
+        Command::Pools(args) => pools::run(args, &mut session).await,
+        Command::Why(args) => why::run(args, &mut session).await,
         Command::Workers(args) => workers::run(args, &mut session).await,
         Command::Rescue(args) => rescue::run(args, &mut session).await,
         Command::Migrate(args) => migrate::run(args, &mut session).await,

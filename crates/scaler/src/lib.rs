@@ -26,4 +26,4 @@ pub use driver::{
 };
 pub use pool::{Policy, PoolSpec};
 pub use reconciler::Reconciler;
-pub use record::{Counts, TickRecord};
+pub use record::{Counts, Detail, TickRecord};

@@ -15,7 +15,7 @@ use headcount_queue::{
     Binding, QueueState, Result, WorkerRecord,
     store::{Outstanding, PlaceRecord, PoolRecord, Store},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::driver::{DriverError, InstanceId, Limits, PoolRef, Trouble};
 
@@ -80,7 +80,7 @@ impl Observation {
 }
 
 /// The work that waits for a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Demand {
     /// Jobs that could be claimed now, those of paused queues left out.
     pub ready: u64,

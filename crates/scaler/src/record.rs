@@ -7,8 +7,7 @@ use headcount_queue::{
     Json,
     store::{NewDecision, Weight},
 };
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     act::Action,
@@ -41,7 +40,7 @@ pub struct TickRecord {
 }
 
 /// A pool in numbers, as the tick found it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Workers that claim.
     pub up: u32,
@@ -59,6 +58,33 @@ pub struct Counts {
     pub finishing: u32,
     /// The work that waits.
     pub demand: Demand,
+}
+
+/// What the ledger keeps of a tick: enough to tell, in words and in numbers, what was seen, which rule bound, what was
+/// asked and what the platform answered. What an older scaler did not write reads as nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Detail {
+    /// All of it, as the log says it.
+    pub said: String,
+    /// What was to be done.
+    pub step: String,
+    /// How many workers should be claiming; none while holding.
+    pub wanted: Option<u32>,
+    /// Why.
+    pub reason: String,
+    /// The limit that bound.
+    pub bound: Option<String>,
+    /// What was seen, in numbers; none if something could not be read.
+    pub seen: Option<Counts>,
+    /// What was done, and what came of it.
+    pub actions: Vec<String>,
+    /// Instances that ended by themselves.
+    pub lost: Vec<String>,
+    /// What keeps new instances from coming up.
+    pub trouble: Option<String>,
+    /// How long the tick took, in milliseconds.
+    pub took_ms: u64,
 }
 
 impl Counts {
@@ -88,24 +114,24 @@ impl TickRecord {
         let actions: Vec<String> = self.actions.iter().map(ToString::to_string).collect();
         let changed = !self.actions.is_empty();
         let said = self.to_string();
-        let detail = json!({
-            "said": said,
-            "step": self.decision.step.to_string(),
-            "wish": self.decision.wish,
-            "reason": self.decision.reason.to_string(),
-            "bound": self.decision.bound.map(|bound| bound.to_string()),
-            "seen": self.counts,
-            "actions": actions,
-            "lost": self.lost.iter().map(|lost| format!("{}: {}", lost.id, lost.how)).collect::<Vec<_>>(),
-            "trouble": self.trouble.as_ref().map(ToString::to_string),
-            "took_ms": self.took.as_millis() as u64,
-        });
+        let detail = Detail {
+            said: said.clone(),
+            step: self.decision.step.to_string(),
+            wanted: self.wanted(),
+            reason: self.decision.reason.to_string(),
+            bound: self.decision.bound.map(|bound| bound.to_string()),
+            seen: self.counts,
+            actions,
+            lost: self.lost.iter().map(|lost| format!("{}: {}", lost.id, lost.how)).collect(),
+            trouble: self.trouble.as_ref().map(ToString::to_string),
+            took_ms: self.took.as_millis() as u64,
+        };
         NewDecision {
             pool: self.pool.to_string(),
             weight: if changed { Weight::Change } else { Weight::Hold },
             // Two changes are never the same one; two holds are if only their numbers differ.
             gist: if changed { said } else { format!("{}: {}", self.decision.step, unnumbered(&self.decision)) },
-            detail: Json(detail.to_string()),
+            detail: Json(serde_json::to_string(&detail).expect("numbers and texts are JSON")),
             state: None,
         }
     }

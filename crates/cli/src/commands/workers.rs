@@ -203,6 +203,7 @@ mod tests {
             slots: 1,
             busy: 0,
             running: 0,
+            oldest: None,
             state: WorkerState::Active,
             drain_epoch: 0,
             drained_by: None,

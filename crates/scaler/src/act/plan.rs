@@ -92,7 +92,7 @@ pub fn plan(
     let Some(target) = decision.step.target() else { return plan };
     let current = seen.current();
     plan.keep = removals.undone(seen, patience);
-    plan.forget = seen.vacant.clone();
+    plan.forget.clone_from(&seen.vacant);
 
     let remove_after = spec.remove_after_for(&seen.limits);
     let patient = spec.hold_for(&seen.limits).max(remove_after);

@@ -261,15 +261,14 @@ impl Entry {
             _ if ending => Standing::Leaving,
             Some(place) if place.leaving => Standing::Leaving,
             Some(place) if place.by == reading.by => Standing::Drained,
-            Some(_) => Standing::Withheld,
             None if workers.is_empty() => {
                 // Silent from when it was first seen so: an old instance that falls silent restarts, it did not vanish.
                 let silent = since(*self.silent_since.get_or_insert(at));
                 if silent > reading.limits.overdue { Standing::Overdue } else { Standing::Booting }
             }
             None if workers.iter().any(|worker| claims(worker)) => Standing::Active,
-            // Drained by hand, in no place that one could name.
-            None => Standing::Withheld,
+            // Drained by a person, perhaps in no place that one could name.
+            Some(_) | None => Standing::Withheld,
         };
         let counted: Vec<&&WorkerRecord> =
             workers.iter().filter(|worker| standing != Standing::Active || claims(worker)).collect();

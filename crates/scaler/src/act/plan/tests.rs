@@ -149,7 +149,8 @@ fn where_the_highest_go_first_they_are_drained_first_and_the_lowest_come_back_fi
 fn below_one_that_keeps_working_nothing_is_drained_and_the_drained_work() {
     use Standing::{Active, Drained};
     let long = |n, standing| Member { oldest: Some((JobId(5), 60 * S)), ..member(n, standing, 1, None) };
-    let members = vec![member(1, Active, 0, None), member(2, Active, 0, None), long(3, Active), member(4, Active, 0, None)];
+    let members =
+        vec![member(1, Active, 0, None), member(2, Active, 0, None), long(3, Active), member(4, Active, 0, None)];
     let plan = planned(&highest(99, members), Step::Shrink { from: 4, to: 1 });
     assert_eq!(numbers(&plan.drain), [4]);
     assert_eq!(plan.blocked_by, Some(("i-003".into(), JobId(5), 60 * S)));
