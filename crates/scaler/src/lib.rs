@@ -25,5 +25,5 @@ pub use driver::{
     noop::NoopDriver,
 };
 pub use pool::{Policy, PoolSpec};
-pub use reconciler::Reconciler;
+pub use reconciler::{Reconciler, Replacer};
 pub use record::{Counts, Detail, TickRecord};

@@ -19,6 +19,7 @@ use headcount_queue::{
     rescue::{Rescuer, Vigil},
     store::{Fence, NewDecision, NewPool, Store},
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -58,8 +59,11 @@ pub struct Reconciler {
     tenure: Tenure,
     /// The fence under which the pools were made known: a new one begins with what the store remembers.
     published: Option<Fence>,
+    /// Whether there are pools that the store does not know yet.
+    replaced: bool,
     pools: Vec<Pool>,
     recorder: Option<Recorder>,
+    replacements: Option<mpsc::UnboundedReceiver<Vec<Member>>>,
     rescuer: Rescuer,
     vigil: Vigil,
     scanned: Option<Instant>,
@@ -68,6 +72,8 @@ pub struct Reconciler {
     write_timeout: Duration,
     failures: u32,
 }
+
+type Member = (PoolSpec, Arc<dyn ScalerDriver>);
 
 type Recorder = Box<dyn Fn(&TickRecord) + Send + Sync>;
 
@@ -104,8 +110,10 @@ impl Reconciler {
             tenure: Tenure::new(store.clone(), lease.into(), holder),
             store,
             published: None,
+            replaced: false,
             pools: Vec::new(),
             recorder: None,
+            replacements: None,
             rescuer: Rescuer::new(vigil),
             vigil,
             scanned: None,
@@ -121,21 +129,16 @@ impl Reconciler {
     /// # Errors
     /// [`Error::Rejected`] if another pool has its name or serves one of its queues.
     pub fn pool(mut self, spec: PoolSpec, driver: Arc<dyn ScalerDriver>) -> Result<Self> {
-        for pool in &self.pools {
-            if pool.spec.name() == spec.name() {
-                return Err(Error::Rejected(format!("there are two pools named {}", spec.name())));
-            }
-            if let Some(queue) = pool.spec.shares_with(&spec) {
-                return Err(Error::Rejected(format!(
-                    "pools {} and {} both serve {queue}: give each queue to one pool, or both hire for the same jobs",
-                    pool.spec.name(),
-                    spec.name(),
-                )));
-            }
-        }
-        let (roll, history, removals) = (Roll::default(), History::default(), Removals::default());
-        self.pools.push(Pool { spec, driver, roll, history, removals, due: Instant::now() });
+        check(self.pools.iter().map(|pool| &pool.spec), &spec)?;
+        self.pools.push(Pool::new(spec, driver));
         Ok(self)
+    }
+
+    /// What puts other pools into the place of these while it [runs](Self::run).
+    pub fn replacer(&mut self) -> Replacer {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.replacements = Some(receiver);
+        Replacer(sender)
     }
 
     /// Gives the record of every tick, holds too, to this function as soon as it is made.
@@ -191,6 +194,7 @@ impl Reconciler {
 
     async fn rounds(&mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
+            self.replace();
             let now = Instant::now();
             let due: Vec<usize> = (0..self.pools.len()).filter(|&i| self.pools[i].due <= now).collect();
             if due.is_empty() {
@@ -209,6 +213,31 @@ impl Reconciler {
                 () = stop.cancelled() => {}
             }
         }
+    }
+
+    /// One round, for who goes no further: the lease is given back. Drained workers claim again when their drains end.
+    pub async fn tick_once(&mut self) -> Vec<TickRecord> {
+        let records = self.tick().await;
+        self.tenure.give_back().await;
+        records
+    }
+
+    /// Puts the latest replacement into force. A pool that stays under its name keeps its memory.
+    fn replace(&mut self) {
+        let mut latest = None;
+        while let Some(next) = self.replacements.as_mut().and_then(|replacements| replacements.try_recv().ok()) {
+            latest = Some(next);
+        }
+        let Some(next) = latest else { return };
+        let mut before = std::mem::take(&mut self.pools);
+        for (spec, driver) in next {
+            let known = before.iter().position(|pool| pool.spec.name() == spec.name());
+            self.pools.push(match known {
+                Some(known) => Pool { spec, driver, due: Instant::now(), ..before.swap_remove(known) },
+                None => Pool::new(spec, driver),
+            });
+        }
+        self.replaced = true;
     }
 
     /// One round over all pools, in the order in which they were added. Empty while another scaler holds the lease.
@@ -280,17 +309,19 @@ impl Reconciler {
                 return self.published.is_some();
             }
         };
-        if self.published.as_ref() == Some(&fence) {
+        let same = self.published.as_ref() == Some(&fence);
+        if same && !self.replaced {
             return true;
         }
         let pools: Vec<NewPool> = self.pools.iter().map(Pool::publication).collect();
         match self.store.publish(&fence, &pools).await {
             Ok(()) => {
-                // Whoever acted in between may have changed everything.
-                for pool in &mut self.pools {
-                    pool.begin();
+                if !same {
+                    // Whoever acted in between may have changed everything.
+                    self.pools.iter_mut().for_each(Pool::begin);
                 }
                 self.published = Some(fence);
+                self.replaced = false;
                 true
             }
             Err(error) => {
@@ -413,7 +444,49 @@ impl Reconciler {
     }
 }
 
+/// Puts other pools into the place of a running scaler's.
+#[derive(Debug, Clone)]
+pub struct Replacer(mpsc::UnboundedSender<Vec<Member>>);
+
+impl Replacer {
+    /// These pools take effect at the next round. A pool that stays under its name keeps what it remembers; one that is
+    /// gone is left as it is, its workers too.
+    ///
+    /// # Errors
+    /// As of [`Reconciler::pool`]; nothing has changed.
+    pub fn replace(&self, pools: Vec<(PoolSpec, Arc<dyn ScalerDriver>)>) -> Result<()> {
+        for (i, (spec, _)) in pools.iter().enumerate() {
+            check(pools[..i].iter().map(|(spec, _)| spec), spec)?;
+        }
+        // A scaler that has ended needs no pools.
+        let _ = self.0.send(pools);
+        Ok(())
+    }
+}
+
+/// Refuses a pool beside these others.
+fn check<'p>(others: impl IntoIterator<Item = &'p PoolSpec>, spec: &PoolSpec) -> Result<()> {
+    for other in others {
+        if other.name() == spec.name() {
+            return Err(Error::Rejected(format!("there are two pools named {}", spec.name())));
+        }
+        if let Some(queue) = other.shares_with(spec) {
+            return Err(Error::Rejected(format!(
+                "pools {} and {} both serve {queue}: give each queue to one pool, or both hire for the same jobs",
+                other.name(),
+                spec.name(),
+            )));
+        }
+    }
+    Ok(())
+}
+
 impl Pool {
+    fn new(spec: PoolSpec, driver: Arc<dyn ScalerDriver>) -> Self {
+        let (roll, history, removals) = (Roll::default(), History::default(), Removals::default());
+        Self { spec, driver, roll, history, removals, due: Instant::now() }
+    }
+
     /// What others may know of it.
     fn publication(&self) -> NewPool {
         NewPool {

@@ -109,29 +109,32 @@ impl TickRecord {
         self.decision.step.target()
     }
 
-    /// This record as an entry of the ledger.
-    pub(crate) fn entry(&self) -> NewDecision {
-        let actions: Vec<String> = self.actions.iter().map(ToString::to_string).collect();
-        let changed = !self.actions.is_empty();
-        let said = self.to_string();
-        let detail = Detail {
-            said: said.clone(),
+    /// What the ledger keeps of it.
+    pub fn detail(&self) -> Detail {
+        Detail {
+            said: self.to_string(),
             step: self.decision.step.to_string(),
             wanted: self.wanted(),
             reason: self.decision.reason.to_string(),
             bound: self.decision.bound.map(|bound| bound.to_string()),
             seen: self.counts,
-            actions,
+            actions: self.actions.iter().map(ToString::to_string).collect(),
             lost: self.lost.iter().map(|lost| format!("{}: {}", lost.id, lost.how)).collect(),
             trouble: self.trouble.as_ref().map(ToString::to_string),
             took_ms: self.took.as_millis() as u64,
-        };
+        }
+    }
+
+    /// This record as an entry of the ledger.
+    pub(crate) fn entry(&self) -> NewDecision {
+        let changed = !self.actions.is_empty();
+        let said = self.to_string();
         NewDecision {
             pool: self.pool.to_string(),
             weight: if changed { Weight::Change } else { Weight::Hold },
             // Two changes are never the same one; two holds are if only their numbers differ.
             gist: if changed { said } else { format!("{}: {}", self.decision.step, unnumbered(&self.decision)) },
-            detail: Json(serde_json::to_string(&detail).expect("numbers and texts are JSON")),
+            detail: Json(serde_json::to_string(&self.detail()).expect("numbers and texts are JSON")),
             state: None,
         }
     }
