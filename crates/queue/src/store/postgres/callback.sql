@@ -5,5 +5,5 @@
 -- under an old snapshot.
 UPDATE headcount.running
 SET digest = $4, answer = CASE WHEN digest = $4 THEN answer END
-WHERE id = $1 AND boot + 0 = $2 AND claim = $3
+WHERE id = $1 AND boot + 0 = $2 AND claim + 0 = $3
 RETURNING id

@@ -87,7 +87,8 @@ WITH clock AS MATERIALIZED (
                (SELECT count(*) FROM headcount.parked j
                 WHERE j.queue = s.queue AND j.priority = s.priority AND j.kind = s.kind)
                - (SELECT coalesce(sum(t.parked), 0)::bigint FROM headcount.tally t
-                  WHERE t.queue = s.queue AND t.priority = s.priority AND t.kind = s.kind)
+                  -- id > 0: by the index, as all here.
+                  WHERE t.id > 0 AND t.queue = s.queue AND t.priority = s.priority AND t.kind = s.kind)
            END,
            s.completed + coalesce(p.completed, 0), s.failed + coalesce(p.failed, 0),
            s.cancelled + coalesce(p.cancelled, 0),
