@@ -148,6 +148,7 @@ macro_rules! conformance_tests {
                 a_scheduled_job_makes_only_the_moves_of_the_table
                 a_queued_job_makes_only_the_moves_of_the_table
                 a_running_job_makes_only_the_moves_of_the_table
+                a_parked_job_makes_only_the_moves_of_the_table
                 a_completed_job_makes_only_the_moves_of_the_table
                 a_failed_job_makes_only_the_moves_of_the_table
                 a_cancelled_job_makes_only_the_moves_of_the_table
@@ -293,6 +294,7 @@ macro_rules! conformance_tests {
                 what_is_just_allowed_is_taken
                 an_error_of_any_length_and_any_character_is_settled
                 an_output_of_any_length_and_any_character_is_settled
+                an_answer_of_any_length_and_any_character_is_taken
                 waits_and_retentions_of_any_length_are_settled
             }
             coalescing {

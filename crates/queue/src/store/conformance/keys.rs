@@ -12,10 +12,11 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::trial::{
-    HOUR, Hand, Trial, cancelled, completed, end, eventually, failed, ids, interrupt, kept, keyed, retry, snooze,
+    HOUR, Hand, Trial, broken, cancelled, completed, done, end, eventually, failed, ids, interrupt, kept, keyed, park,
+    park_for, retry, snooze,
 };
 use crate::{
-    Conflict, Error, JobId, Scope, State,
+    Conflict, Error, Expiry, JobId, Retention, Scope, State,
     limits::MAX_INTERRUPTIONS,
     store::{Admission, Cancel, Enqueued, Rescue, Store, Verdict},
 };
@@ -41,9 +42,18 @@ enum End {
     RetriedAndCancelled,
     GivenBackAndDeleted,
     SnoozedAndDeleted,
+    /// Parked, and answered for.
+    Answered,
+    AnsweredAsFailed,
+    /// Answered for before it was parked, with nothing to be kept.
+    AnsweredEarly,
+    /// Parked, and nobody answers.
+    Unanswered,
+    ParkedAndCancelled,
+    ParkedAndDeleted,
 }
 
-const ENDS: [End; 12] = [
+const ENDS: [End; 18] = [
     End::Completed,
     End::Kept,
     End::Failed,
@@ -56,12 +66,18 @@ const ENDS: [End; 12] = [
     End::RetriedAndCancelled,
     End::GivenBackAndDeleted,
     End::SnoozedAndDeleted,
+    End::Answered,
+    End::AnsweredAsFailed,
+    End::AnsweredEarly,
+    End::Unanswered,
+    End::ParkedAndCancelled,
+    End::ParkedAndDeleted,
 ];
 
 impl End {
     /// Whether the job is failed, for then some keep their key.
     const fn fails(self) -> bool {
-        matches!(self, Self::Failed | Self::Interrupted | Self::Died)
+        matches!(self, Self::Failed | Self::Interrupted | Self::Died | Self::AnsweredAsFailed | Self::Unanswered)
     }
 
     /// Brings a job to the point where it runs for the last time.
@@ -118,6 +134,30 @@ impl End {
             Self::GivenBackAndDeleted | Self::SnoozedAndDeleted => {
                 worker.settle(job, if self == Self::SnoozedAndDeleted { snooze(HOUR) } else { Verdict::Return }).await;
                 trial.store.delete(job.id).await.expect("a waiting job is deleted");
+            }
+            Self::Answered | Self::AnsweredAsFailed => {
+                let secret = worker.callback(job).await;
+                worker.settle(job, park()).await;
+                let answer = if self == Self::Answered { done("by them") } else { broken() };
+                trial.store.resolve(job.id, &secret, &answer).await.expect("a parked job is answered for");
+            }
+            Self::AnsweredEarly => {
+                let secret = worker.callback(job).await;
+                trial.store.resolve(job.id, &secret, &done("early")).await.expect("an early answer is heard");
+                let keep = Retention::DEFAULT;
+                worker.settle(job, Verdict::Park { wait: HOUR, expiry: Expiry::Retry, keep, retry: HOUR }).await;
+            }
+            Self::Unanswered => {
+                worker.settle(job, park_for(Duration::from_millis(1), Expiry::Fail)).await;
+                assert_eq!(trial.until_expired(job.id).await, State::Failed);
+            }
+            Self::ParkedAndCancelled => {
+                worker.settle(job, park()).await;
+                cancel(Cancel::Done).await;
+            }
+            Self::ParkedAndDeleted => {
+                worker.settle(job, park()).await;
+                trial.store.delete(job.id).await.expect("a parked job is deleted");
             }
         }
     }
