@@ -12,11 +12,11 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::trial::{
-    HOUR, Hand, Trial, broken, cancelled, completed, done, end, eventually, failed, ids, interrupt, kept, keyed, park,
-    park_for, retry, snooze,
+    HOUR, Hand, Trial, again, broken, cancelled, completed, done, eventually, failed, ids, interrupt, kept, keyed,
+    park, park_for, retry, snooze,
 };
 use crate::{
-    Conflict, Error, Expiry, JobId, Retention, Scope, State,
+    Conflict, Error, Expiry, JobId, Resolution, Retention, Scope, State,
     limits::MAX_INTERRUPTIONS,
     store::{Admission, Cancel, Enqueued, Rescue, Store, Verdict},
 };
@@ -369,6 +369,16 @@ pub async fn a_job_that_comes_back_keeps_its_key(trial: &Trial<'_>) {
         trial.until_promoted(id).await;
         held("the promotion").await;
     }
+    worker.park_one(park_for(Duration::from_millis(1), Expiry::Retry)).await;
+    held("the park").await;
+    trial.until_expired(id).await;
+    held("a deadline that passed").await;
+    let (_, secret) = worker.park_one(park()).await;
+    for answer in [Resolution::StillWaiting(HOUR), again(Some(Duration::ZERO))] {
+        trial.store.resolve(id, &secret, &answer).await.unwrap();
+        held(&format!("{answer:?}")).await;
+    }
+    trial.until_promoted(id).await;
     worker.take_one().await;
     worker.beat(&[], &[]).await;
     held("a lost answer").await;
@@ -484,10 +494,20 @@ async fn work_off(store: Arc<dyn Store>, open: Arc<AtomicUsize>) -> Vec<Run> {
         for job in worker.next(&[], 2, false).await.jobs {
             let shown = store.job(job.id).await.expect("the store shows a job");
             let key = shown.and_then(|shown| shown.key).expect("a running job is there, with its key");
-            let ended = store.now().await.expect("the store tells the time");
-            // Now and then one is given back first, which must not let its key go.
+            // Now and then one is given back or handed over first, which must not let its key go.
             let back = job.id.0 % 7 == 0 && job.interruptions == 0;
-            worker.settle_all(&[end(&job, if back { interrupt() } else { completed() })]).await;
+            let handed = if job.id.0 % 5 == 0 { Some(worker.callback(&job).await) } else { None };
+            if handed.is_some() && !back {
+                worker.settle(&job, park()).await;
+            }
+            let ended = store.now().await.expect("the store tells the time");
+            match handed {
+                _ if back => worker.settle(&job, interrupt()).await,
+                None => worker.settle(&job, completed()).await,
+                Some(secret) => {
+                    store.resolve(job.id, &secret, &done("by them")).await.expect("a parked job is answered for");
+                }
+            }
             if !back {
                 runs.push(Run { key, began: job.started_at, ended });
             }

@@ -12,6 +12,7 @@ use super::trial::{
 };
 use crate::{
     AttemptOutcome, Error, Expiry, JobId, NewJob, Resolution, Secret, State,
+    limits::MAX_ATTEMPTS,
     store::{Cancel, ClaimedJob, Filter, Resolve, Token, Verdict},
 };
 
@@ -515,10 +516,12 @@ pub async fn a_deleted_job_leaves_nothing_behind(trial: &Trial<'_>) {
     assert_eq!(worker.take(10).await, []);
 }
 
-/// While jobs go round between claim, give-back, snooze and promotion, whoever looks for one by its id finds it, in one
+/// While jobs go round between claim, give-back, snooze, promotion, park and expiry, whoever looks for one by its id finds it, in one
 /// place; a move that is not legal is refused by the name of its state, and a cancel takes hold however fast it moves.
 pub async fn moves_by_id_never_lose_sight_of_a_job_that_others_move(trial: &Trial<'_>) {
-    let ids = trial.fill("q", 40).await;
+    let jobs = vec![plain("q").max_attempts(MAX_ATTEMPTS); 40];
+    let ids: Vec<JobId> =
+        trial.store.enqueue(&jobs).await.expect("the jobs are taken in").iter().map(|e| e.id).collect();
     let over = Cell::new(false);
     let looking = async {
         for &id in &ids {
@@ -527,6 +530,10 @@ pub async fn moves_by_id_never_lose_sight_of_a_job_that_others_move(trial: &Tria
                 match trial.store.retry(id).await {
                     Err(Error::WrongState { id: named, .. }) => assert_eq!(named, id),
                     other => panic!("a retry of an unfinished job gave {other:?}"),
+                }
+                match trial.store.resolve(id, &Secret::random(), &done("guessed")).await {
+                    Err(Error::WrongState { id: named, .. } | Error::WrongSecret(named)) => assert_eq!(named, id),
+                    other => panic!("a guess at an unfinished job's secret gave {other:?}"),
                 }
             }
             let listed = trial.jobs(&Filter::default()).await.len();
@@ -541,16 +548,21 @@ pub async fn moves_by_id_never_lose_sight_of_a_job_that_others_move(trial: &Tria
     }
 }
 
-/// Claims a few, gives them back or puts them off for no time, and promotes, until it is over and nothing is left.
+/// Claims a few, gives them back, puts them off for no time or parks them for a moment, and brings them back, until it is over and nothing is left.
 async fn go_round(trial: &Trial<'_>, over: &Cell<bool>) {
     let binding = "q".parse().expect("a binding");
     let mut worker = trial.worker("q").await;
     for round in 0.. {
         let claimed = worker.take(4).await;
-        let verdict = |n: usize| if (n + round).is_multiple_of(2) { Verdict::Return } else { snooze(Duration::ZERO) };
+        let verdict = |n: usize| match (n + round) % 3 {
+            0 => Verdict::Return,
+            1 => snooze(Duration::ZERO),
+            _ => park_for(Duration::from_millis(1), Expiry::Retry),
+        };
         let settled: Vec<_> = claimed.iter().enumerate().map(|(n, job)| end(job, verdict(n))).collect();
         worker.settle_all(&settled).await;
         trial.store.promote(10).await.expect("a promotion passes");
+        trial.store.expire(10).await.expect("an expiry passes");
         if over.get() && trial.store.outstanding(&binding).await.expect("an exact look").is_empty() {
             break;
         }
