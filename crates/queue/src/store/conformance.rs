@@ -77,6 +77,7 @@
 
 mod trial;
 mod history;
+mod recount;
 pub mod moves;
 pub mod ordering;
 pub mod fencing;

@@ -147,7 +147,7 @@ impl<'f> Trial<'f> {
     /// The counters equal a recount, by the suite and by the store itself.
     pub(super) async fn assert_counted(&self) {
         for (name, queue) in self.queues().await {
-            let recount = super::history::recount(&self.jobs_of(&name).await);
+            let recount = super::recount::recount(&self.jobs_of(&name).await);
             assert_eq!(queue.depth, recount, "the counters of {name} and a recount");
         }
         assert_eq!(self.store.audit().await.expect("an audit passes"), [], "the store's own audit");
