@@ -48,6 +48,28 @@ impl Errand {
         let backoff = Backoff { base: Duration::ZERO, ..Backoff::default() };
         self.job().retention(retention).backoff(backoff)
     }
+
+    /// Asks for the callback, and tells what came of that.
+    async fn ask(&self, cx: &Context<Desk>) -> Result<(), JobError> {
+        let given = &cx.state().given;
+        if self.asks == Asks::Never {
+            return Ok(());
+        }
+        loop {
+            let error = match cx.callback().await {
+                Ok(callback) => {
+                    assert_eq!(cx.callback().await?, callback, "of one attempt it is always the same");
+                    return Ok(given.send(Ok(callback))?);
+                }
+                Err(error) => error,
+            };
+            let failed = JobError::from(&error);
+            given.send(Err(error))?;
+            if self.asks == Asks::Once {
+                return Err(failed);
+            }
+        }
+    }
 }
 
 /// Where errands tell what they were given to hand over.
@@ -61,27 +83,12 @@ impl Job for Errand {
     type State = Desk;
 
     async fn run(self, cx: &Context<Desk>) -> Result<Outcome, JobError> {
-        let Desk { stage, given } = cx.state();
+        let Desk { stage, .. } = cx.state();
         stage.note(cx.id(), Event::Started);
         if self.gate_before {
             stage.gate.acquire().await?.forget();
         }
-        while self.asks != Asks::Never {
-            match cx.callback().await {
-                Ok(callback) => {
-                    assert_eq!(cx.callback().await?, callback, "of one attempt it is always the same");
-                    given.send(Ok(callback))?;
-                    break;
-                }
-                Err(error) => {
-                    let failed = JobError::from(&error);
-                    given.send(Err(error))?;
-                    if self.asks == Asks::Once {
-                        return Err(failed);
-                    }
-                }
-            }
-        }
+        self.ask(cx).await?;
         if self.gate_after {
             stage.gate.acquire().await?.forget();
         }
