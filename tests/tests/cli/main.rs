@@ -5,6 +5,7 @@ mod jobs;
 mod migrate;
 mod queues;
 mod rescue;
+mod resolve;
 mod stores;
 mod work;
 mod workers;

@@ -39,7 +39,7 @@ async fn queues_show_how_many_jobs_stand_where_and_how_fast_they_go(place: Place
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 2, "{table}");
     assert!(lines[0].starts_with("QUEUE  READY  LATER"), "{table}");
-    for heading in ["OLDEST", "IN", "DONE", "ERRORS", "LATE", "P50", "P95", "P99"] {
+    for heading in ["PARKED", "OLDEST", "IN", "DONE", "ERRORS", "LATE", "P50", "P95", "P99"] {
         assert!(lines[0].split_whitespace().any(|word| word == heading), "{heading}: {table}");
     }
 

@@ -13,6 +13,7 @@ mod crash;
 mod waking;
 mod migrations;
 mod coalesce;
+mod parked;
 mod sql;
 mod schema;
 mod roles;

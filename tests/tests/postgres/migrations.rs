@@ -3,32 +3,43 @@
 use std::time::Duration;
 
 use headcount_queue::{
-    Error,
-    store::{Admin, Enqueue, Step},
+    Error, JobId, Resolution, Secret,
+    store::{Admin, Claim, Enqueue, Maintain, Observe, Settlement, Step, Token},
 };
 use headcount_tests::{Database, eventually};
 use sqlx::{AssertSqlSafe, Executor};
 use tokio::task::JoinSet;
 
-use super::ground::{jobs, number, open};
+use super::{
+    ground::{Worker, jobs, number, open},
+    parked::PARK,
+};
 
 /// As if only the first release had been here.
 async fn make_first_version(database: &Database) {
+    make_version(database, 1).await;
+}
+
+/// As if only the releases up to this version had been here.
+async fn make_version(database: &Database, version: usize) {
     let store = open(database, 1);
     let steps = store.plan().await.unwrap();
-    let Step { sql, .. } = &steps[0];
     let mut connection = database.connect().await;
     connection.execute("CREATE SCHEMA headcount").await.unwrap();
-    connection.execute(AssertSqlSafe(sql.clone())).await.unwrap();
     let versions = "CREATE TABLE headcount.migration (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
                     installed_on TIMESTAMPTZ NOT NULL DEFAULT now(), success BOOLEAN NOT NULL, \
                     checksum BYTEA NOT NULL, execution_time BIGINT NOT NULL)";
     connection.execute(versions).await.unwrap();
-    sqlx::query("INSERT INTO headcount.migration VALUES (1, 'queue', now(), true, sha384($1::bytea), 1)")
-        .bind(sql.as_bytes())
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    for Step { version, name, sql } in &steps[..version] {
+        connection.execute(AssertSqlSafe(sql.clone())).await.unwrap();
+        sqlx::query("INSERT INTO headcount.migration VALUES ($1, $2, now(), true, sha384($3::bytea), 1)")
+            .bind(version)
+            .bind(name)
+            .bind(sql.as_bytes())
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
 }
 
 fn versions(steps: &[Step]) -> Vec<i64> {
@@ -136,6 +147,70 @@ async fn a_table_that_is_held_is_waited_for_in_turns_and_nobody_queues_behind_fo
     assert!(!migrating.is_finished());
     holder.execute("COMMIT").await.unwrap();
     assert!(migrating.await.unwrap() > 1);
+}
+
+/// The step to parked jobs, with a row in every table and roles that were granted before.
+#[tokio::test]
+async fn jobs_and_roles_of_the_version_before_parked_jobs_go_on() {
+    let database = Database::empty().await;
+    make_version(&database, 4).await;
+    let store = open(&database, 2);
+    let mut connection = database.connect().await;
+    let role = format!("{}_before", database.name());
+    let granted = format!(
+        "CREATE ROLE {role}; GRANT SELECT, DELETE ON headcount.held TO {role}; \
+         GRANT EXECUTE ON FUNCTION headcount.let_go TO {role}"
+    );
+    connection.execute(AssertSqlSafe(granted)).await.unwrap();
+    // What this program needs is there but for the parked ones: it works on the tables as the release before left them.
+    let mut worker = Worker::new(&store, "q").await;
+    let row = "1, 'k', '{}', NULL, 0, 5, 0, 0, NULL, NULL, NULL, now(), now(), now(), NULL, NULL";
+    let rows = format!(
+        "SELECT setval('headcount.place', 100);
+         INSERT INTO headcount.ready VALUES (1, 'q', 0, {row});
+         INSERT INTO headcount.running VALUES (2, 'q', 0, {row}, {boot}, 7, now()), (3, 'q', 0, {row}, {boot}, 7, now());
+         INSERT INTO headcount.later VALUES (4, 'q', 0, {row}, now() + interval '1 h');
+         INSERT INTO headcount.held VALUES (5, 'q', 0, {row}, 'suspect');
+         INSERT INTO headcount.finished VALUES (6, 'q', 0, {row}, 'failed', now(), now(), 'w', 'no');
+         INSERT INTO headcount.lane VALUES ('q', 0, 'k');
+         INSERT INTO headcount.queue_state (queue, priority, kind, at, ready, scheduled, held, suspects, running, completed,
+             failed, cancelled, arrived, deferred, promoted, returned, started, late, done, errored, run_ms, delays)
+         VALUES ('q', 0, 'k', now(), 1, 1, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, array_fill(0, ARRAY[23]));
+         INSERT INTO headcount.tally (queue, priority, kind, held, suspects) VALUES ('q', 0, 'k', 1, 1)",
+        boot = worker.boot.0
+    );
+    connection.execute(AssertSqlSafe(rows)).await.unwrap();
+
+    assert!(matches!(store.check_version().await.unwrap_err(), Error::Unmigrated { found: 4, .. }));
+    assert!(store.migrate().await.unwrap() >= 5);
+    assert_eq!(store.drift().await.unwrap(), []);
+    for (what, may) in [
+        ("has_table_privilege(r, 'headcount.parked', 'SELECT')", true),
+        ("has_table_privilege(r, 'headcount.parked', 'DELETE')", true),
+        ("has_table_privilege(r, 'headcount.parked', 'UPDATE')", false),
+        ("has_table_privilege(r, 'headcount.answer', 'SELECT')", false),
+        ("has_function_privilege(r, 'headcount.end_parked(bigint[],text,text,text,bigint,integer)', 'EXECUTE')", true),
+        ("has_function_privilege(r, 'headcount.resolve(bigint,text,text,text,text,interval)', 'EXECUTE')", false),
+    ] {
+        let sql = format!("SELECT {what} FROM (SELECT '{role}'::text AS r) r");
+        let found: bool = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(found, may, "{what}");
+    }
+    connection.execute(AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}"))).await.unwrap();
+
+    assert_eq!(store.audit().await.unwrap(), [], "nothing is parked yet, and the counters say so");
+    let states = "SELECT count(*) FROM headcount.jobs WHERE deadline IS NULL";
+    assert_eq!(number(&mut connection, states).await, 6);
+    // An attempt that was claimed before the step parks after it.
+    let token = Token { boot: worker.boot, claim: 7 };
+    let secret = Secret::random();
+    store.callback(JobId(2), token, &secret.digest()).await.unwrap();
+    let settled = [2, 3].map(|id| Settlement { id: JobId(id), token, verdict: PARK, ran: Duration::ZERO });
+    assert_eq!(worker.next(&settled, 1).await.jobs[0].id, JobId(1));
+    store.fold().await.unwrap();
+    assert_eq!(store.queues().await.unwrap()[0].depth.parked, 2);
+    store.resolve(JobId(2), &secret, &Resolution::Completed { output: None }).await.unwrap();
+    assert_eq!(store.audit().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -37,13 +37,16 @@ const HOT: &[&str] = &[
     "count",
     "attempts",
     "release_paused",
+    "callback",
+    "resolve",
+    "expire",
     "queues",
     "next_due",
     "next_due_of_all",
 ];
 
 const JOB_TABLES: &[&str] =
-    &["ready", "running", "later", "held", "finished", "body", "attempt", "tally", "queue_state"];
+    &["ready", "running", "later", "held", "parked", "finished", "body", "attempt", "tally", "queue_state"];
 
 /// A node of a plan with its depth.
 struct Node<'a> {
@@ -136,7 +139,7 @@ async fn beats_and_settlements_do_not_read_the_index_of_tokens() {
     let database = Database::fresh().await;
     let mut connection = database.connect().await;
     prepare(&mut connection).await;
-    for name in ["beat", "settle"] {
+    for name in ["beat", "settle", "callback"] {
         let plan = explain(&mut connection, name).await;
         assert!(plan.contains("running_pkey") && !plan.contains("running_token"), "{name}:\n{plan}");
     }

@@ -4,13 +4,16 @@ mod heavy {
     use std::{collections::BTreeMap, path::Path, time::Duration};
 
     use headcount_queue::{
-        Backoff, JobId, NewJob,
-        store::{Admin, Enqueue, Maintain},
+        Backoff, JobId, NewJob, Resolution,
+        store::{Admin, Enqueue, Maintain, Observe},
     };
     use headcount_tests::{Database, Folder, Process, Signal, eventually};
     use sqlx::Executor;
 
-    use super::super::ground::{number, open};
+    use super::super::{
+        ground::{Worker, end, number, open},
+        parked::{PARK, callback},
+    };
 
     const SOON: Duration = Duration::from_mins(1);
 
@@ -185,6 +188,49 @@ esac
         for who in ["before", "this"] {
             assert!(ran.values().flatten().any(|ran| ran == who), "{who} took part: {ran:?}");
         }
+        assert_eq!(store.audit().await.unwrap(), []);
+    }
+
+    /// It folds deltas of a counter that it does not know.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn parked_jobs_are_counted_beside_folds_of_the_release_before() {
+        let Some(ground) = ground().await else { return };
+        let (store, mut looking) = (open(&ground.database, 2), ground.database.connect().await);
+        let mut worker = Worker::new(&store, "waits").await;
+        store.enqueue(&[job("well", "waits"), job("well", "waits"), job("well", "waits")]).await.unwrap();
+        let claimed = worker.next(&[], 3).await.jobs;
+        let secret = callback(&store, &claimed[0]).await;
+        worker.next(&end(&claimed, &PARK), 0).await;
+        let mut work = ground.work("before", "other", &[]);
+        let deltas = "SELECT count(*) FROM headcount.tally";
+        let silent = "SELECT count(*) FROM headcount.queue_state WHERE queue = 'waits' AND parked IS NULL";
+        let folded = async |looking: &mut sqlx::PgConnection, silences: i64| {
+            eventually("the release before folds", SOON, async || {
+                let found = (number(looking, deltas).await, number(looking, silent).await);
+                if found.0 == 0 && found.1 >= silences { Ok(found.1) } else { Err(found) }
+            })
+            .await
+        };
+        let parked = async || {
+            let queues = store.queues().await.unwrap();
+            queues.iter().find(|queue| queue.queue == "waits").map(|queue| queue.depth.parked)
+        };
+        let silences = folded(&mut looking, 1).await;
+        assert_eq!(parked().await, Some(3), "what it does not say is counted");
+        store.resolve(claimed[0].id, &secret, &Resolution::Completed { output: None }).await.unwrap();
+        folded(&mut looking, silences + 1).await;
+        assert_eq!(parked().await, Some(2));
+
+        // Without it, what was counted is written down: by a fold that finds a delta, and by the audit where none comes.
+        assert!(work.signal(Signal::TERM));
+        work.ends_well(SOON).await;
+        assert_eq!(store.audit().await.unwrap(), [], "no defect");
+        store.fold().await.unwrap();
+        let newest = "SELECT parked FROM headcount.queue_state WHERE queue = 'waits' ORDER BY version DESC LIMIT 1";
+        assert_eq!(number(&mut looking, newest).await, 2);
+        store.delete(claimed[1].id).await.unwrap();
+        store.fold().await.unwrap();
+        assert_eq!((parked().await, number(&mut looking, newest).await), (Some(1), 1));
         assert_eq!(store.audit().await.unwrap(), []);
     }
 

@@ -3,13 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use headcount_queue::{
-    Error, NewJob,
-    store::{Admin, Enqueue, Filter, Grants, Maintain, Observe, Options, Setting, Target, postgres::PostgresStore},
+    Error, Expiry, NewJob, Resolution, Retention, State,
+    store::{
+        Admin, Enqueue, Filter, Grants, Maintain, Observe, Options, Resolve, Setting, Target, Verdict,
+        postgres::PostgresStore,
+    },
 };
 use headcount_tests::{Database, Folder};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use super::ground::{Worker, jobs, number, open};
+use super::{
+    ground::{Worker, end, jobs, number, open},
+    parked::{PARK, answer, callback},
+};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -125,10 +131,29 @@ async fn who_enqueues_can_enqueue_and_see_nobodys_jobs() {
         ground.may("enqueue", "SELECT headcount.enqueue('k', '{\"a\":1}', queue => 'q')", true).await;
         ground.may("enqueue", "SELECT headcount.cancel(1)", false).await;
     }
+    // For a job that it may not see it answers by its secret, from SQL and from the library.
+    let owner = open(&ground.database, 1);
+    let mut worker = Worker::new(&owner, "answered").await;
+    owner.enqueue(&jobs("answered", 2)).await.unwrap();
+    let claimed = worker.next(&[], 2).await.jobs;
+    let secrets = [callback(&owner, &claimed[0]).await, callback(&owner, &claimed[1]).await];
+    let early = answer(&mut connection, claimed[0].id, &secrets[0], "'completed'").await.unwrap();
+    assert_eq!(early, "early");
+    worker.next(&end(&claimed, &PARK), 0).await;
+    let done = Resolution::Completed { output: None };
+    let wrong = store.resolve(claimed[1].id, &secrets[0], &done).await;
+    assert!(matches!(wrong, Err(Error::WrongSecret(_))), "{wrong:?}");
+    assert_eq!(store.resolve(claimed[1].id, &secrets[1], &done).await.unwrap(), Resolve::Done);
+    let over = store.resolve(claimed[0].id, &secrets[0], &done).await;
+    assert!(matches!(over, Err(Error::WrongState { state: State::Completed, .. })), "{over:?}");
 
     // What is unavoidable: an enqueue returns ids, and so the ids of waiting jobs can be read; nothing else can.
     ground.may("enqueue", "SELECT id FROM headcount.ready", true).await;
-    for table in ["jobs", "ready", "later", "held", "running", "finished", "body", "attempt", "tally", "coalesce"] {
+    let tables = [
+        "jobs", "ready", "later", "held", "running", "parked", "answer", "finished", "body", "attempt", "tally",
+        "coalesce",
+    ];
+    for table in tables {
         ground.may("enqueue", &format!("SELECT * FROM headcount.{table}"), false).await;
     }
     for sql in CHANGES.into_iter().chain(["SELECT payload FROM headcount.ready", "SELECT content FROM headcount.body"])
@@ -204,6 +229,12 @@ async fn a_scaler_drains_and_rescues_but_takes_no_job_and_adds_no_worker() {
     scaler.mark_dead(SOON).await.unwrap();
     scaler.bury(&[worker.boot]).await.unwrap();
     assert_eq!(scaler.rescue_dead(true).await.unwrap().len(), 2);
+    let mut parks = Worker::new(&store, "q").await;
+    let claimed = parks.next(&[], 1).await.jobs;
+    let keep = Retention::DEFAULT;
+    let park = Verdict::Park { wait: Duration::ZERO, expiry: Expiry::Retry, keep, retry: SOON };
+    parks.next(&end(&claimed, &park), 0).await;
+    assert_eq!(scaler.expire(10).await.unwrap()[0].id, claimed[0].id);
     scaler.fold().await.unwrap();
     assert_eq!(store.audit().await.unwrap(), []);
 

@@ -1,13 +1,16 @@
-//! Jobs from SQL: whoever speaks it can enqueue and cancel.
+//! Jobs from SQL: whoever speaks it can enqueue, cancel and answer.
 
 use headcount_queue::{
-    State,
-    store::{Enqueue, Maintain, Observe},
+    Secret, State,
+    store::{Admin, Enqueue, Maintain, Observe},
 };
 use headcount_tests::Database;
 use sqlx::{Connection, Executor, PgConnection, postgres::PgListener};
 
-use super::ground::{Worker, jobs, number, open};
+use super::{
+    ground::{COMPLETED, Worker, end, jobs, number, open},
+    parked::{PARK, answer, callback},
+};
 
 async fn refused(connection: &mut PgConnection, sql: &'static str) -> String {
     let error = connection.execute(sql).await.expect_err(sql);
@@ -117,6 +120,144 @@ async fn sql_cancels_what_waits_and_asks_what_runs() {
     let over = refused(&mut connection, "SELECT headcount.cancel(id) FROM headcount.finished").await;
     assert!(over.contains("is cancelled: it cannot be cancelled"), "{over}");
     assert!(refused(&mut connection, "SELECT headcount.cancel(4711)").await.contains("no job has the id 4711"));
+}
+
+#[tokio::test]
+async fn sql_answers_for_what_is_parked_and_for_what_soon_will_be() {
+    let database = Database::fresh().await;
+    let store = open(&database, 1);
+    store.enqueue(&jobs("q", 4)).await.unwrap();
+    let mut worker = Worker::new(&store, "q").await;
+    let claimed = worker.next(&[], 4).await.jobs;
+    let mut secrets = Vec::new();
+    for job in &claimed {
+        secrets.push(callback(&store, job).await);
+    }
+    let mut connection = database.connect().await;
+    let early = answer(&mut connection, claimed[0].id, &secrets[0], "'completed', output => 'größe'").await;
+    assert_eq!(early.unwrap(), "early");
+    worker.next(&end(&claimed, &PARK), 0).await;
+    let waits = answer(&mut connection, claimed[1].id, &secrets[1], "'still_waiting', wait => '90.0005 s'").await;
+    assert_eq!(waits.unwrap(), "done");
+    let deadline =
+        "SELECT (extract(epoch FROM deadline - now()) * 1000)::bigint FROM headcount.parked ORDER BY id LIMIT 1";
+    let left = number(&mut connection, deadline).await;
+    assert!((60_000..=90_001).contains(&left), "{left}");
+    for (n, how, state, error) in [
+        (0, "", State::Completed, None),
+        (1, "'retry', error => 'closed', wait => '8 hours'", State::Scheduled, Some("closed")),
+        (2, "'failed', error => repeat('ü', 10000)", State::Failed, Some("ü")),
+        (3, "'retry', error => ''", State::Scheduled, Some("")),
+    ] {
+        let (id, secret) = (claimed[n].id, &secrets[n]);
+        if !how.is_empty() {
+            assert_eq!(answer(&mut connection, id, secret, how).await.unwrap(), "done", "{how}");
+        }
+        let job = store.job(id).await.unwrap().unwrap();
+        assert_eq!((job.state, job.attempt), (state, 1), "{how}");
+        assert!(
+            job.error.as_deref().map(|said| said.chars().next()) == error.map(|said| said.chars().next()),
+            "{job:?}"
+        );
+        match n {
+            0 => assert_eq!(job.output.as_deref(), Some("größe")),
+            1 => assert!((job.run_at - job.enqueued_at).num_hours() >= 8),
+            2 => assert_eq!(job.error.unwrap().len(), 16 << 10, "the end of a long one"),
+            _ => assert!((job.run_at - job.enqueued_at).num_hours() >= 1, "the wait of its kind"),
+        }
+    }
+    assert_eq!(store.audit().await.unwrap(), []);
+}
+
+/// Each with its code, and nothing is changed.
+#[tokio::test]
+async fn an_answer_that_is_refused_says_why() {
+    let database = Database::fresh().await;
+    let store = open(&database, 1);
+    store.enqueue(&jobs("q", 5)).await.unwrap();
+    let mut worker = Worker::new(&store, "q").await;
+    let claimed = worker.next(&[], 4).await.jobs;
+    let [parked, closed, runs, answered] = &*claimed else { panic!("four jobs: {claimed:?}") };
+    let (secret, given) = (callback(&store, parked).await, callback(&store, answered).await);
+    worker.next(&end(&claimed[..2], &PARK), 0).await;
+    let first = headcount_queue::Resolution::Failed { error: "first".into() };
+    store.resolve(answered.id, &given, &first).await.unwrap();
+    let queued = headcount_queue::JobId(claimed[3].id.0 + 1);
+    let (wrong, nowhere) = (Secret::random(), headcount_queue::JobId(4711));
+    let mut connection = database.connect().await;
+    let all = "SELECT json_agg(j ORDER BY j.id)::text FROM (SELECT id, state, attempt, deadline, error FROM headcount.jobs) j";
+    let before: String = sqlx::query_scalar(all).fetch_one(&mut connection).await.unwrap();
+    let done = "'completed'";
+    for (id, secret, how, code, reason) in [
+        (nowhere, &secret, done, "P0002", "no job has the id 4711"),
+        (parked.id, &wrong, done, "42501", "cannot be resolved by this secret"),
+        (closed.id, &secret, done, "42501", "cannot be resolved by this secret"),
+        (answered.id, &wrong, done, "42501", "cannot be resolved by this secret"),
+        (answered.id, &given, done, "55000", "has been answered for already"),
+        (answered.id, &given, "'still_waiting', wait => '1 s'", "55000", "has been answered for already"),
+        (runs.id, &secret, done, "55000", "is running: it cannot be resolved"),
+        (queued, &secret, done, "55000", "is queued: it cannot be resolved"),
+        (parked.id, &secret, "'done'", "22023", "unknown resolution 'done'"),
+        (parked.id, &secret, "NULL", "22023", "unknown resolution NULL"),
+        (parked.id, &secret, "'failed'", "22004", "no error is given for failed"),
+        (parked.id, &secret, "'retry', wait => '1 s'", "22004", "no error is given for retry"),
+        (parked.id, &secret, "'completed', error => 'x'", "22023", "an error of a job that is completed"),
+        (
+            parked.id,
+            &secret,
+            "'failed', error => 'x', output => 'y'",
+            "22023",
+            "an output of a job that is not completed",
+        ),
+        (parked.id, &secret, "'completed', wait => '1 s'", "22023", "a wait of a job that is completed"),
+        (parked.id, &secret, "'failed', error => 'x', wait => '1 s'", "22023", "a wait of a job that is failed"),
+        (parked.id, &secret, "'still_waiting'", "22004", "no wait is given"),
+        (parked.id, &secret, "'still_waiting', wait => '0 s'", "22023", "would end the wait"),
+        (parked.id, &secret, "'still_waiting', wait => '-1 s'", "22023", "a wait of -1 s"),
+        (parked.id, &secret, "'still_waiting', wait => '11 years'", "22023", "a wait of"),
+        (parked.id, &secret, "'retry', error => 'x', wait => '11 years'", "22023", "a wait of"),
+        (parked.id, &secret, "'completed', output => repeat('x', 65537)", "54000", "at most 65536"),
+        // What SQL itself has no text for.
+        (parked.id, &secret, "'completed', output => E'\\000'", "22021", "0x00"),
+    ] {
+        let error = answer(&mut connection, id, secret, how).await.expect_err(how);
+        let error = error.as_database_error().expect("an error of the database");
+        assert!(error.message().contains(reason), "{how}: {error}");
+        assert_eq!(error.code().as_deref(), Some(code), "{how}: {error}");
+        if code != "22021" {
+            let hint = error.downcast_ref::<sqlx::postgres::PgDatabaseError>().hint();
+            assert!(hint.is_some_and(|hint| hint.ends_with('.')), "{how}: {hint:?}");
+        }
+    }
+    for missing in ["NULL, 'x'", "1, NULL"] {
+        let sql = format!("SELECT headcount.resolve({missing}, 'completed')");
+        let error = connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap_err();
+        assert!(error.to_string().contains(" is NULL"), "{error}");
+    }
+    let after: String = sqlx::query_scalar(all).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(before, after);
+    // The secret is good still, and used up by an answer.
+    assert_eq!(answer(&mut connection, parked.id, &secret, done).await.unwrap(), "done");
+    let used = answer(&mut connection, parked.id, &secret, done).await.unwrap_err();
+    assert!(used.to_string().contains("is completed: it cannot be resolved"), "{used}");
+    assert_eq!(worker.next(&end(&claimed[2..3], &COMPLETED), 1).await.jobs[0].id, queued);
+    assert_eq!(store.audit().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn sql_cancels_what_is_parked() {
+    let database = Database::fresh().await;
+    let store = open(&database, 1);
+    store.enqueue(&jobs("q", 1)).await.unwrap();
+    let mut worker = Worker::new(&store, "q").await;
+    let claimed = worker.next(&[], 1).await.jobs;
+    worker.next(&end(&claimed, &PARK), 0).await;
+    let mut connection = database.connect().await;
+    let sql = "SELECT headcount.cancel(id) FROM headcount.parked";
+    let answer: String = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(answer, "cancelled");
+    assert_eq!(store.job(claimed[0].id).await.unwrap().unwrap().state, State::Cancelled);
+    assert_eq!(store.audit().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -30,11 +30,11 @@ pub enum Resolve {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// [`Admin::cancel`]; of a running job only if that has not been asked before.
+    /// [`Admin::cancel`](super::Admin::cancel); of a running job only if that has not been asked before.
     Cancel,
-    /// [`Admin::retry`].
+    /// [`Admin::retry`](super::Admin::retry).
     Retry,
-    /// [`Admin::delete`].
+    /// [`Admin::delete`](super::Admin::delete).
     Delete,
 }
 
@@ -60,7 +60,7 @@ impl Action {
     }
 }
 
-/// What one pass of [`Admin::act`] did.
+/// What one pass of [`Admin::act`](super::Admin::act) did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Acted {
     /// The jobs that were moved, or that run and whose workers will be told, by ascending id.

@@ -31,6 +31,9 @@
 //! - **A setting holds for everyone until it is set anew**; what is paused keeps its place and is in nobody's way
 //!   ([`settings`]).
 //! - **An action takes what its filter finds and nothing else**, and passes over what it may not move ([`actions`]).
+//! - **A parked job belongs to nobody but its secret's holder** ([`parking`]): who answers by it once ends the wait, and an
+//!   answer is never lost, though it come before the job parks ([`answers`]); without one the deadline ends it
+//!   ([`deadlines`]).
 //! - **What a scaler reads is what it needs to know**: who waits at which priority and for how long, what is demand, and
 //!   what happened lately ([`recent`]).
 //!
@@ -74,6 +77,7 @@
 
 mod trial;
 mod history;
+mod recount;
 pub mod moves;
 pub mod ordering;
 pub mod fencing;
@@ -93,6 +97,9 @@ pub mod bindings;
 pub mod aging;
 pub mod settings;
 pub mod actions;
+pub mod parking;
+pub mod answers;
+pub mod deadlines;
 pub mod recent;
 
 use std::{fmt, sync::Arc};
@@ -142,6 +149,7 @@ macro_rules! conformance_tests {
                 a_scheduled_job_makes_only_the_moves_of_the_table
                 a_queued_job_makes_only_the_moves_of_the_table
                 a_running_job_makes_only_the_moves_of_the_table
+                a_parked_job_makes_only_the_moves_of_the_table
                 a_completed_job_makes_only_the_moves_of_the_table
                 a_failed_job_makes_only_the_moves_of_the_table
                 a_cancelled_job_makes_only_the_moves_of_the_table
@@ -287,6 +295,7 @@ macro_rules! conformance_tests {
                 what_is_just_allowed_is_taken
                 an_error_of_any_length_and_any_character_is_settled
                 an_output_of_any_length_and_any_character_is_settled
+                an_answer_of_any_length_and_any_character_is_taken
                 waits_and_retentions_of_any_length_are_settled
             }
             coalescing {
@@ -353,6 +362,45 @@ macro_rules! conformance_tests {
                 an_action_gets_those_that_move_meanwhile
                 an_action_by_the_queues_handle_counts_what_it_did
             }
+            parking {
+                a_parked_job_leaves_its_worker_free_and_shows_what_it_waits_for
+                a_parked_job_is_no_demand
+                only_the_attempt_that_holds_its_job_may_hand_it_over
+                a_job_parked_without_a_secret_opens_to_nobody
+                a_parked_job_outlives_its_worker
+                a_parked_job_is_no_suspect_any_more
+                a_job_that_was_cancelled_is_not_parked
+                a_parked_job_is_cancelled_at_once_or_deleted_but_not_retried
+                filters_and_actions_find_parked_jobs
+                a_parked_job_holds_its_key_as_a_running_one_does
+                the_counters_follow_a_job_through_its_wait
+            }
+            answers {
+                each_answer_does_what_it_says
+                an_answered_job_is_kept_as_long_as_it_was_parked_to_be
+                a_retry_spends_an_attempt_and_the_last_one_fails
+                an_early_answer_settles_its_job_when_it_parks
+                of_early_answers_the_first_that_ends_the_wait_stands
+                an_early_answer_goes_with_the_secret_it_came_by
+                an_early_end_stands_above_a_cancel_and_nothing_else_does
+                an_attempt_that_ends_otherwise_drops_its_secret_and_its_answer
+                a_wrong_secret_opens_nothing
+                times_beyond_the_limits_are_refused
+                of_twenty_answers_at_once_one_wins
+                an_answer_that_races_the_park_is_never_lost
+            }
+            deadlines {
+                a_deadline_that_passes_brings_the_job_back_or_fails_it
+                the_last_attempt_fails_when_nobody_answers
+                a_job_that_nobody_answered_for_takes_its_old_place
+                a_wait_is_not_ended_before_its_deadline
+                an_expiry_takes_the_earlier_deadlines_up_to_its_limit
+                expiries_at_once_end_each_wait_once
+                an_answer_a_cancel_and_an_expiry_at_once_end_a_wait_once
+                a_key_goes_only_with_the_last_deadline
+                a_job_that_comes_back_under_a_pause_is_held_as_any
+                who_listens_hears_of_a_job_that_nobody_answered_for
+            }
             recent {
                 each_priority_shows_how_many_wait_and_for_how_long
                 a_promoted_jobs_age_counts_from_when_it_was_due
@@ -411,6 +459,9 @@ mod tests {
             ("aging", include_str!("conformance/aging.rs")),
             ("settings", include_str!("conformance/settings.rs")),
             ("actions", include_str!("conformance/actions.rs")),
+            ("parking", include_str!("conformance/parking.rs")),
+            ("answers", include_str!("conformance/answers.rs")),
+            ("deadlines", include_str!("conformance/deadlines.rs")),
             ("recent", include_str!("conformance/recent.rs")),
         ];
         assert_eq!(sources.map(|(file, _)| file).to_vec(), CASES.iter().map(|(file, _)| *file).collect::<Vec<_>>());

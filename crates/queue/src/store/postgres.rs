@@ -1,9 +1,9 @@
 //! The Postgres store.
 //!
-//! A job is one row in exactly one of `ready`, `running`, `later`, `held` and `finished`, and the table is its state;
-//! `migrations/` has the tables and says why. Each statement is a file beside the module that runs it and says what it
-//! locks. Nearly every call is one statement, so that it is one round trip and needs no transaction of its own; each is
-//! correct inside one, too.
+//! A job is one row in exactly one of `ready`, `running`, `later`, `held`, `parked` and `finished`, and the table is its
+//! state; `migrations/` has the tables and says why. Each statement is a file beside the module that runs it and says
+//! what it locks. Nearly every call is one statement, so that it is one round trip and needs no transaction of its own;
+//! each is correct inside one, too.
 //!
 //! Postgres 13 to 18 serve. The tests run against every major version that is installed where they run.
 
@@ -23,6 +23,7 @@ mod claim;
 mod claimer;
 mod settle;
 mod settings;
+mod parking;
 mod found;
 mod counters;
 mod observe;
@@ -50,7 +51,7 @@ use crate::{
 
 /// The version of the tables that this program needs. A newer one is fine: every release works with the tables of the
 /// next.
-const NEEDED: i64 = 4;
+const NEEDED: i64 = 5;
 
 /// A Postgres database as a store.
 #[derive(Debug, Clone)]

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use headcount_queue::{
-    Error, JobId, Result, State,
+    Error, JobId, Resolution, Result, Secret, State,
     store::{
-        Acted, Action, Admin, BootId, Cancel, Difference, Filter, Grants, Setting, Settings, Step, Target, WorkerState,
+        Acted, Action, Admin, BootId, Cancel, Difference, Filter, Grants, Resolve, Setting, Settings, Step, Target,
+        WorkerState,
     },
 };
 
@@ -25,13 +26,8 @@ impl Admin for MemoryStore {
         self.call(|tables| tables.retry(id))
     }
 
-    async fn resolve(
-        &self,
-        _: JobId,
-        _: &headcount_queue::Secret,
-        _: &headcount_queue::Resolution,
-    ) -> Result<headcount_queue::store::Resolve> {
-        Err(headcount_queue::Error::Rejected("parking is not built yet".into()))
+    async fn resolve(&self, id: JobId, secret: &Secret, resolution: &Resolution) -> Result<Resolve> {
+        self.call(|tables| tables.resolve(id, secret, resolution))
     }
 
     async fn delete(&self, id: JobId) -> Result<()> {

@@ -37,8 +37,8 @@ impl Claim for MemoryStore {
         Ok(self.call(|tables| tables.beat(beat)))
     }
 
-    async fn callback(&self, _: headcount_queue::JobId, _: headcount_queue::store::Token, _: &str) -> Result<()> {
-        Err(headcount_queue::Error::Rejected("parking is not built yet".into()))
+    async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()> {
+        self.call(|tables| tables.callback(id, token, digest))
     }
 
     async fn heart(&self) -> Result<Arc<dyn Claim>> {
@@ -175,10 +175,12 @@ impl Tables {
         let (now, name) = (self.now, self.workers[&token.boot].name());
         self.go(id, Place::Running(Attempt { token, begun: false, cancel: false }));
         let retention = self.retention(id);
+        let last = self.attempts.get(&id).and_then(|attempts| attempts.last());
+        let error = last.map(|attempt| attempt.error.clone());
         let row = self.row(id);
         row.started_at = Some(now);
         row.worker = Some(name);
-        row.error = None;
+        row.error = error;
         let job = &row.job;
         let claimed = ClaimedJob {
             id,

@@ -31,7 +31,7 @@ impl Counters {
         }
         let mut flows: BTreeMap<String, Flow> = BTreeMap::new();
         for lane in self.lanes.values() {
-            add(flows.entry(lane.queue.clone()).or_default(), &lane.flow);
+            *flows.entry(lane.queue.clone()).or_default() += &lane.flow;
         }
         self.readings.insert(end, flows);
         if let Some(&base) = self.readings.range(..=now - MINUTE * 5).next_back().map(|(at, _)| at) {
@@ -88,35 +88,10 @@ pub(crate) const fn count(depth: &mut Depth, place: Place, n: i64) {
         Place::Later => &mut depth.scheduled,
         Place::Held(_) => &mut depth.held,
         Place::Running(_) => &mut depth.running,
+        Place::Parked(_) => &mut depth.parked,
         Place::Finished(State::Completed) => &mut depth.completed,
         Place::Finished(State::Failed) => &mut depth.failed,
         Place::Finished(_) => &mut depth.cancelled,
     };
     *counter += n;
-}
-
-/// Adds one depth to another.
-pub(crate) const fn add_depth(to: &mut Depth, more: &Depth) {
-    to.ready += more.ready;
-    to.scheduled += more.scheduled;
-    to.held += more.held;
-    to.suspects += more.suspects;
-    to.running += more.running;
-    to.completed += more.completed;
-    to.failed += more.failed;
-    to.cancelled += more.cancelled;
-}
-
-/// Adds one flow to another.
-pub(crate) fn add(to: &mut Flow, more: &Flow) {
-    to.arrived += more.arrived;
-    to.deferred += more.deferred;
-    to.promoted += more.promoted;
-    to.returned += more.returned;
-    to.started += more.started;
-    to.late += more.late;
-    to.completed += more.completed;
-    to.failed += more.failed;
-    to.run_ms += more.run_ms;
-    to.delays.merge(&more.delays);
 }

@@ -8,7 +8,10 @@ use headcount_queue::{
     store::{Rescue, Settlement, Verdict},
 };
 
-use super::tables::{Hold, Place, Row, Tables};
+use super::{
+    parking::Terms,
+    tables::{Hold, Place, Row, Tables},
+};
 
 impl Tables {
     /// Ends an attempt, if the token is that of the one under way; else nothing changes.
@@ -23,14 +26,12 @@ impl Tables {
         }
         match verdict {
             Verdict::Completed { output, keep } => {
-                self.count_run(id, true, *ran);
-                let row = self.row(id);
-                row.attempt = row.attempt.saturating_add(1);
-                row.output = output.as_deref().map(|output| head(output, MAX_OUTPUT).to_owned());
-                if keep.is_zero() { self.remove(id) } else { self.finish(id, State::Completed, None, Some(*keep)) }
+                self.count_run(id, *ran);
+                self.complete(id, output.as_deref(), *keep);
             }
             Verdict::Retry { error, after } => {
-                self.spend(id, error, *ran);
+                self.count_run(id, *ran);
+                self.spend(id, error);
                 if attempt.cancel {
                     let why = format!("cancelled while it ran; the attempt had ended: {error}");
                     self.finish(id, State::Cancelled, Some(&why), None);
@@ -39,12 +40,14 @@ impl Tables {
                 }
             }
             Verdict::Failed { error, keep } => {
-                self.spend(id, error, *ran);
+                self.count_run(id, *ran);
+                self.spend(id, error);
                 self.finish(id, State::Failed, Some(error), *keep);
             }
             Verdict::Snooze { .. } if attempt.cancel => self.cancel_held(id),
             Verdict::Snooze { reason, after } => self.postpone(id, *after, reason.as_deref()),
-            Verdict::Park { .. } | Verdict::Return => self.give_back(id),
+            &Verdict::Park { wait, expiry, keep, retry } => self.park(id, Terms { wait, expiry, keep, retry }, *ran),
+            Verdict::Return => self.give_back(id),
             Verdict::Interrupt { reason } => self.interrupt(id, AttemptOutcome::Interrupted, reason),
             Verdict::Cancelled { reason } => {
                 self.record(id, AttemptOutcome::Cancelled, reason);
@@ -53,7 +56,16 @@ impl Tables {
         }
     }
 
-    /// Back, as if it had never been claimed; cancelled, if that was asked.
+    /// Completed: gone at once, unless it is kept.
+    pub(crate) fn complete(&mut self, id: JobId, output: Option<&str>, keep: Duration) {
+        self.counters.lane(&self.jobs[&id]).happens(|flow| flow.completed += 1);
+        let row = self.row(id);
+        row.attempt = row.attempt.saturating_add(1);
+        row.output = output.map(|output| head(output, MAX_OUTPUT).to_owned());
+        if keep.is_zero() { self.remove(id) } else { self.finish(id, State::Completed, None, Some(keep)) }
+    }
+
+    /// Back into its place, to be claimed anew; cancelled, if that was asked.
     pub(crate) fn give_back(&mut self, id: JobId) {
         if self.row(id).attempt_under_way().is_some_and(|attempt| attempt.cancel) {
             return self.cancel_held(id);
@@ -111,29 +123,27 @@ impl Tables {
     }
 
     /// Cancelled while a worker held it.
-    fn cancel_held(&mut self, id: JobId) {
+    pub(crate) fn cancel_held(&mut self, id: JobId) {
         let why = "cancelled while a worker held it";
         self.record(id, AttemptOutcome::Cancelled, why);
         self.finish(id, State::Cancelled, Some(why), None);
     }
 
     /// A failed attempt: counted, kept with its error, and spent.
-    fn spend(&mut self, id: JobId, error: &str, ran: Duration) {
+    pub(crate) fn spend(&mut self, id: JobId, error: &str) {
         self.record(id, AttemptOutcome::Failed, error);
-        self.count_run(id, false, ran);
+        self.counters.lane(&self.jobs[&id]).happens(|flow| flow.failed += 1);
         let row = self.row(id);
         row.attempt = row.attempt.saturating_add(1);
     }
 
-    fn count_run(&mut self, id: JobId, completed: bool, ran: Duration) {
-        self.counters.lane(&self.jobs[&id]).happens(|flow| {
-            *(if completed { &mut flow.completed } else { &mut flow.failed }) += 1;
-            flow.run_ms += i64::try_from(ran.as_millis()).unwrap_or_default();
-        });
+    pub(crate) fn count_run(&mut self, id: JobId, ran: Duration) {
+        let ran = i64::try_from(ran.as_millis()).unwrap_or_default();
+        self.counters.lane(&self.jobs[&id]).happens(|flow| flow.run_ms += ran);
     }
 
     /// Scheduled again after the wait.
-    fn postpone(&mut self, id: JobId, after: Duration, note: Option<&str>) {
+    pub(crate) fn postpone(&mut self, id: JobId, after: Duration, note: Option<&str>) {
         let run_at = self.after(after);
         let row = self.row(id);
         row.run_at = run_at;

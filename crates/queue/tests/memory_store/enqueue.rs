@@ -53,6 +53,7 @@ impl Tables {
             worker: None,
             error: None,
             output: None,
+            callback: None,
         };
         self.counters.lane(&row).happens(|flow| {
             *(if place == Place::Later { &mut flow.deferred } else { &mut flow.arrived }) += 1;

@@ -5,11 +5,12 @@
 //! and no two calls ever meet: what is left is what a store promises, and nothing of how a database is brought to keep it.
 //! It has no listeners (its workers poll), no transactions of a caller's (there is no database to share), and no roles.
 //!
-//! In reading order: what is kept, where a job goes when it ends, who holds a key, and the five roles.
+//! In reading order: what is kept, where a job goes when its attempt ends, who answers for one that is parked, who holds a key, and the five roles.
 
 mod tables;
 mod counters;
 mod ending;
+mod parking;
 mod keys;
 mod enqueue;
 mod claim;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use headcount_queue::{
     Depth, JobId, Result,
-    store::{BootId, Drift, Maintain, Promoted, Rescued, Target, WorkerState},
+    store::{BootId, Drift, Expired, Maintain, Promoted, Rescued, Target, WorkerState},
 };
 
 use super::{
@@ -40,8 +40,8 @@ impl Maintain for MemoryStore {
         Ok(self.call(|tables| tables.release(limit as usize)))
     }
 
-    async fn expire(&self, _: u32) -> Result<Vec<headcount_queue::store::Expired>> {
-        Ok(Vec::new())
+    async fn expire(&self, limit: u32) -> Result<Vec<Expired>> {
+        Ok(self.call(|tables| tables.expire(limit as usize)))
     }
 
     async fn purge(&self, limit: u32) -> Result<u64> {

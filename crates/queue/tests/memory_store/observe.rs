@@ -12,7 +12,6 @@ use headcount_queue::{
 
 use super::{
     MemoryStore,
-    counters::{add, add_depth},
     tables::{Hold, Place, Row, Tables, Worker},
 };
 
@@ -64,6 +63,7 @@ impl Observe for MemoryStore {
                     Place::Later => outstanding.scheduled = true,
                     Place::Held(_) => outstanding.held = true,
                     Place::Running(_) => outstanding.running = true,
+                    Place::Parked(_) => outstanding.parked = true,
                     Place::Finished(_) => {}
                 }
             }
@@ -102,8 +102,8 @@ impl Tables {
                 lanes: Vec::new(),
                 read_at: self.now,
             });
-            add_depth(&mut queue.depth, &lane.depth);
-            add(&mut queue.flow, &lane.flow);
+            queue.depth += &lane.depth;
+            queue.flow += &lane.flow;
             queue.lanes.push(lane.clone());
         }
         for queue in queues.values_mut() {
@@ -169,8 +169,8 @@ fn record(row: &Row) -> JobRecord {
         kind: job.kind.clone(),
         state: row.place.state(),
         priority: job.priority,
-        // While it runs, the number of the attempt under way.
-        attempt: row.attempt + u16::from(row.attempt_under_way().is_some()),
+        // While it runs or is parked, the number of the attempt under way.
+        attempt: row.attempt + u16::from(matches!(row.place, Place::Running(_) | Place::Parked(_))),
         max_attempts: job.max_attempts,
         interruptions: row.interruptions,
         deaths: row.deaths,
@@ -182,7 +182,7 @@ fn record(row: &Row) -> JobRecord {
         worker: row.worker.clone(),
         payload: Json(row.payload.clone()),
         meta: job.meta.clone().map(Json),
-        deadline: None,
+        deadline: row.wait().map(|wait| wait.deadline),
         key: job.key.clone(),
         reason: reason.map(Into::into),
         error: row.error.clone(),

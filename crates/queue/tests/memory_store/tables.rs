@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use headcount_queue::{
-    AttemptRecord, JobId, NewJob, State,
+    AttemptRecord, Expiry, JobId, NewJob, Resolution, Retention, State,
     limits::{MAX_DEATHS, MAX_DELAY},
     store::{BootId, NewWorker, Settings, Target, Token, WorkerState},
 };
@@ -19,6 +19,7 @@ pub(crate) enum Place {
     Later,
     Held(Hold),
     Running(Attempt),
+    Parked(Wait),
     Finished(State),
 }
 
@@ -40,12 +41,33 @@ pub(crate) struct Attempt {
     pub(crate) cancel: bool,
 }
 
+/// A wait for a third party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) since: DateTime<Utc>,
+    pub(crate) deadline: DateTime<Utc>,
+    /// What becomes of the job when the deadline passes.
+    pub(crate) expiry: Expiry,
+    /// How long the job is kept once it is over.
+    pub(crate) keep: Retention,
+    /// The wait before it is tried again, where the answer names none.
+    pub(crate) retry: Duration,
+}
+
+/// What a third party's secret is known by, and what was said by it before the job was parked.
+#[derive(Debug)]
+pub(crate) struct Callback {
+    pub(crate) digest: String,
+    pub(crate) early: Option<Resolution>,
+}
+
 impl Place {
     pub(crate) const fn state(&self) -> State {
         match self {
             Self::Ready | Self::Held(_) => State::Queued,
             Self::Later => State::Scheduled,
             Self::Running(_) => State::Running,
+            Self::Parked(_) => State::WaitAsync,
             Self::Finished(state) => *state,
         }
     }
@@ -74,6 +96,8 @@ pub(crate) struct Row {
     pub(crate) worker: Option<String>,
     pub(crate) error: Option<String>,
     pub(crate) output: Option<String>,
+    /// Who may answer for the attempt that runs or waits.
+    pub(crate) callback: Option<Callback>,
 }
 
 impl Row {
@@ -89,6 +113,15 @@ impl Row {
 
     pub(crate) const fn attempt_under_way(&self) -> Option<Attempt> {
         if let Place::Running(attempt) = self.place { Some(attempt) } else { None }
+    }
+
+    pub(crate) const fn wait(&self) -> Option<Wait> {
+        if let Place::Parked(wait) = self.place { Some(wait) } else { None }
+    }
+
+    /// Whether no attempt is left.
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.attempt >= self.job.max_attempts
     }
 }
 
@@ -182,7 +215,12 @@ impl Tables {
     /// Moves a job to another place.
     pub(crate) fn go(&mut self, id: JobId, place: Place) {
         self.leave(id);
-        self.row(id).place = place;
+        let row = self.row(id);
+        row.place = place;
+        if row.wait().is_none() {
+            // A secret, and what was said by it, belong to the attempt: they go with it, whatever its end.
+            row.callback = None;
+        }
         self.enter(id, place);
     }
 

@@ -5,6 +5,7 @@ mod stage;
 mod verdicts;
 mod stop;
 mod orders;
+mod parking;
 mod suspects;
 mod faults;
 mod exec;

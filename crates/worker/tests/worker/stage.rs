@@ -156,10 +156,12 @@ impl Job for Sample {
 
 /// A worker of the stage, with short windows.
 pub(crate) fn worker(queue: &Queue, stage: &Stage) -> Builder<Stage> {
-    Worker::builder(queue.clone())
-        .state(stage.clone())
-        .handle::<Sample>()
-        .slots(4)
+    brisk(Worker::builder(queue.clone()).state(stage.clone()).handle::<Sample>()).slots(4)
+}
+
+/// This worker with short windows.
+pub(crate) fn brisk<S: Send + Sync + 'static>(worker: Builder<S>) -> Builder<S> {
+    worker
         .poll(Duration::from_millis(20))
         .beat(Duration::from_millis(100))
         .vigil(Vigil { window: Duration::from_secs(5), scan: Duration::from_millis(100) })

@@ -32,10 +32,12 @@ pub(crate) struct Args {
     #[arg(long, group = "answer", value_name = "WHY")]
     retry: Option<String>,
     /// What the job has to show, with --completed.
-    #[arg(long, value_name = "TEXT", requires = "completed")]
+    // Said by what it conflicts with: a `requires` is waived beside another member of the group.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["still_waiting", "failed", "retry"])]
     output: Option<String>,
     /// The wait before the next attempt, with --retry; otherwise the kind's own.
-    #[arg(long, value_name = "TIME", requires = "retry", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["completed", "still_waiting", "failed"],
+        value_parser = duration::parse)]
     after: Option<Duration>,
 }
 
@@ -125,6 +127,8 @@ mod tests {
             &["--completed", "--failed", "no"],
             &["--failed", "no", "--output", "x"],
             &["--completed", "--after", "1s"],
+            &["--still-waiting", "1s", "--after", "1s"],
+            &["--output", "x"],
         ] {
             assert!(read(bad).is_err(), "{bad:?}");
         }

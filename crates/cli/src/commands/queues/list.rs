@@ -357,7 +357,7 @@ mod tests {
         let row = Row::from(state());
         let shown = table(std::slice::from_ref(&row)).to_string();
         let cells: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
-        assert_eq!(cells[8..], ["2m", "2.2/s", "6.0/m", "12/h", "25%", "16ms", "16ms", "16ms", "open"], "{shown}");
+        assert_eq!(cells[9..], ["2m", "2.2/s", "6.0/m", "12/h", "25%", "16ms", "16ms", "16ms", "open"], "{shown}");
         let json = serde_json::to_value(&row).unwrap();
         assert_eq!(json["lately"]["late_share"], 0.25, "{json}");
         assert_eq!(json["lately"]["start_delay_s"]["p95"], 0.016);
@@ -371,7 +371,7 @@ mod tests {
         let row = Row::from(QueueState { recent: Recent::default(), ..state() });
         let shown = table(&[row]).to_string();
         let cells: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
-        assert_eq!(cells[9..], ["-", "-", "-", "-", "-", "-", "-", "open"], "{shown}");
+        assert_eq!(cells[10..], ["-", "-", "-", "-", "-", "-", "-", "open"], "{shown}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::trial::{HOUR, Hand, Trial, completed, failed, new_worker, plain, tick};
+use super::trial::{HOUR, Hand, Trial, completed, done, failed, new_worker, park, plain, tick};
 use crate::{
     Binding, JobId, NewJob, State,
     store::{BootId, Cancel, Filter, Gate, NewWorker, Outstanding, Want, WorkerState},
@@ -83,7 +83,7 @@ pub async fn pages_follow_one_another_without_gap_or_repetition(trial: &Trial<'_
     assert_eq!(trial.store.jobs(&Filter::default(), 0).await.unwrap(), []);
 }
 
-/// Ready, due, scheduled, held and running are five facts, told for the binding asked.
+/// Ready, due, scheduled, held, running and parked are six facts, told for the binding asked.
 pub async fn outstanding_tells_apart_what_is_left(trial: &Trial<'_>) {
     let look = async |binding: &str| {
         let binding: Binding = binding.parse().unwrap();
@@ -108,24 +108,31 @@ pub async fn outstanding_tells_apart_what_is_left(trial: &Trial<'_>) {
     other.settle(&job, failed()).await;
     trial.enqueue(plain("run:private")).await;
 
+    trial.fill("parked", 1).await;
+    let mut parks = trial.worker("parked").await;
+    let (parked, secret) = parks.park_one(park()).await;
+
     let ready = Outstanding { ready: true, ..nothing };
     let due = Outstanding { due: true, ..nothing };
     let scheduled = Outstanding { scheduled: true, ..nothing };
     let held = Outstanding { held: true, ..nothing };
     let runs = Outstanding { running: true, ..nothing };
+    let waits = Outstanding { parked: true, ..nothing };
     for (binding, expected) in [
         ("ready", ready),
         ("due", due),
         ("scheduled", scheduled),
         ("held", held),
         ("running", runs),
+        ("parked", waits),
         ("finished", nothing),
         ("never-used", nothing),
         ("run:private", ready),
         ("ready,scheduled", Outstanding { ready: true, ..scheduled }),
         ("due,scheduled", Outstanding { due: true, ..scheduled }),
         ("held,running,finished", Outstanding { held: true, ..runs }),
-        ("", Outstanding { ready: true, due: true, scheduled: true, held: true, running: true, parked: false }),
+        ("parked,scheduled", Outstanding { parked: true, ..scheduled }),
+        ("", Outstanding { ready: true, due: true, scheduled: true, held: true, running: true, parked: true }),
     ] {
         assert_eq!(look(binding).await, expected, "{binding:?}");
     }
@@ -137,6 +144,8 @@ pub async fn outstanding_tells_apart_what_is_left(trial: &Trial<'_>) {
     assert!(!look("").await.ready, "only a private queue has a claimable job");
     worker.settle(&running, completed()).await;
     assert!(!look("").await.running);
+    trial.store.resolve(parked.id, &secret, &done("by them")).await.unwrap();
+    assert_eq!(look("parked").await, nothing);
     // A paused queue's jobs are still there, and so are those that a drained worker runs.
     trial
         .store

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::trial::{HOUR, Trial, ids, kept, plain, retry, snooze, verdicts};
+use super::trial::{HOUR, Hand, Trial, again, done, ids, kept, park, park_for, plain, retry, snooze, verdicts};
 use crate::{
-    Backoff, Error, JobId, JobRecord, Json, NewJob, Retention, State,
-    limits::{INLINE_BYTES, MAX_PAYLOAD},
+    Backoff, Error, Expiry, JobId, JobRecord, Json, NewJob, Resolution, Retention, State,
+    limits::{INLINE_BYTES, MAX_OUTPUT, MAX_PAYLOAD},
     store::{ClaimedJob, Filter, Verdict},
 };
 
@@ -169,13 +169,28 @@ pub async fn a_job_is_whole_after_every_move(trial: &Trial<'_>) {
             let claimed = worker.take_one().await;
             whole_claimed(&claimed);
             whole("the claim").await;
+            let secret = worker.callback(&claimed).await;
+            whole("the note of a secret").await;
             worker.settle(&claimed, verdict.clone()).await;
             whole(&format!("{verdict:?}")).await;
+            if trial.state(id).await == State::WaitAsync {
+                for answer in [Resolution::StillWaiting(HOUR), again(Some(Duration::ZERO))] {
+                    trial.store.resolve(id, &secret, &answer).await.unwrap();
+                    whole(&format!("{answer:?}")).await;
+                }
+            }
             if matches!(trial.state(id).await, State::Failed | State::Cancelled) {
                 trial.store.retry(id).await.unwrap();
                 whole("a retry by hand").await;
             }
         }
+        // Parked, until its deadline passed; and answered for before it was parked.
+        worker.park_one(park_for(Duration::from_millis(1), Expiry::Retry)).await;
+        trial.until_expired(id).await;
+        whole("a deadline that passed").await;
+        whole_claimed(&answered_early(trial, &mut worker, &again(Some(Duration::ZERO))).await);
+        trial.until_promoted(id).await;
+        whole("an early answer").await;
         // Taken back by a beat, taken away by a rescue, isolated as a suspect.
         worker.take_one().await;
         worker.beat(&[], &[]).await;
@@ -193,12 +208,30 @@ pub async fn a_job_is_whole_after_every_move(trial: &Trial<'_>) {
         whole("a cancel").await;
         trial.store.retry(id).await.unwrap();
         let mut worker = trial.worker(&queue).await;
-        let claimed = worker.take_one().await;
-        whole_claimed(&claimed);
-        worker.settle(&claimed, kept("done")).await;
+        // A long output lies beside a long payload, by whichever way it comes.
+        let output = "o".repeat(bytes.min(MAX_OUTPUT));
+        if n % 2 == 0 {
+            let claimed = worker.take_one().await;
+            whole_claimed(&claimed);
+            worker.settle(&claimed, kept(&output)).await;
+        } else {
+            let (claimed, secret) = worker.park_one(park()).await;
+            whole_claimed(&claimed);
+            trial.store.resolve(id, &secret, &done(&output)).await.unwrap();
+        }
         trial.assert_state(id, State::Completed).await;
         whole("its completion").await;
+        assert!(trial.job(id).await.output == Some(output), "the output beside {bytes} bytes");
     }
+}
+
+/// The next job as it was claimed, answered for while it runs, and parked.
+async fn answered_early(trial: &Trial<'_>, worker: &mut Hand, answer: &Resolution) -> ClaimedJob {
+    let claimed = worker.take_one().await;
+    let secret = worker.callback(&claimed).await;
+    trial.store.resolve(claimed.id, &secret, answer).await.expect("an early answer is heard");
+    worker.settle(&claimed, park()).await;
+    claimed
 }
 
 /// What was left out is left out, and what was set is there to the last digit.

@@ -88,7 +88,7 @@ pub async fn a_settlement_that_is_named_twice_in_one_call_counts_once(trial: &Tr
         }
     }
     let flow = trial.queue("q").await.flow;
-    assert_eq!((flow.started, flow.completed, flow.returned, flow.failed), (8, 2, 2, 2));
+    assert_eq!((flow.started, flow.completed, flow.returned, flow.failed), (9, 2, 2, 2));
     assert_eq!(trial.store.audit().await.unwrap(), []);
 }
 

@@ -12,10 +12,11 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::trial::{
-    HOUR, Hand, Trial, cancelled, completed, end, eventually, failed, ids, interrupt, kept, keyed, retry, snooze,
+    HOUR, Hand, Trial, again, broken, cancelled, completed, done, eventually, failed, ids, interrupt, kept, keyed,
+    park, park_for, retry, snooze,
 };
 use crate::{
-    Conflict, Error, JobId, Scope, State,
+    Conflict, Error, Expiry, JobId, Resolution, Retention, Scope, State,
     limits::MAX_INTERRUPTIONS,
     store::{Admission, Cancel, Enqueued, Rescue, Store, Verdict},
 };
@@ -41,9 +42,18 @@ enum End {
     RetriedAndCancelled,
     GivenBackAndDeleted,
     SnoozedAndDeleted,
+    /// Parked, and answered for.
+    Answered,
+    AnsweredAsFailed,
+    /// Answered for before it was parked, with nothing to be kept.
+    AnsweredEarly,
+    /// Parked, and nobody answers.
+    Unanswered,
+    ParkedAndCancelled,
+    ParkedAndDeleted,
 }
 
-const ENDS: [End; 12] = [
+const ENDS: [End; 18] = [
     End::Completed,
     End::Kept,
     End::Failed,
@@ -56,12 +66,23 @@ const ENDS: [End; 12] = [
     End::RetriedAndCancelled,
     End::GivenBackAndDeleted,
     End::SnoozedAndDeleted,
+    End::Answered,
+    End::AnsweredAsFailed,
+    End::AnsweredEarly,
+    End::Unanswered,
+    End::ParkedAndCancelled,
+    End::ParkedAndDeleted,
 ];
+
+/// Handed to a third party; once it has completed it is gone.
+fn unkept_park() -> Verdict {
+    Verdict::Park { wait: HOUR, expiry: Expiry::Retry, keep: Retention::DEFAULT, retry: HOUR }
+}
 
 impl End {
     /// Whether the job is failed, for then some keep their key.
     const fn fails(self) -> bool {
-        matches!(self, Self::Failed | Self::Interrupted | Self::Died)
+        matches!(self, Self::Failed | Self::Interrupted | Self::Died | Self::AnsweredAsFailed | Self::Unanswered)
     }
 
     /// Brings a job to the point where it runs for the last time.
@@ -118,6 +139,29 @@ impl End {
             Self::GivenBackAndDeleted | Self::SnoozedAndDeleted => {
                 worker.settle(job, if self == Self::SnoozedAndDeleted { snooze(HOUR) } else { Verdict::Return }).await;
                 trial.store.delete(job.id).await.expect("a waiting job is deleted");
+            }
+            Self::Answered | Self::AnsweredAsFailed => {
+                let secret = worker.callback(job).await;
+                worker.settle(job, park()).await;
+                let answer = if self == Self::Answered { done("by them") } else { broken() };
+                trial.store.resolve(job.id, &secret, &answer).await.expect("a parked job is answered for");
+            }
+            Self::AnsweredEarly => {
+                let secret = worker.callback(job).await;
+                trial.store.resolve(job.id, &secret, &done("early")).await.expect("an early answer is heard");
+                worker.settle(job, unkept_park()).await;
+            }
+            Self::Unanswered => {
+                worker.settle(job, park_for(Duration::from_millis(1), Expiry::Fail)).await;
+                assert_eq!(trial.until_expired(job.id).await, State::Failed);
+            }
+            Self::ParkedAndCancelled => {
+                worker.settle(job, park()).await;
+                cancel(Cancel::Done).await;
+            }
+            Self::ParkedAndDeleted => {
+                worker.settle(job, park()).await;
+                trial.store.delete(job.id).await.expect("a parked job is deleted");
             }
         }
     }
@@ -329,6 +373,16 @@ pub async fn a_job_that_comes_back_keeps_its_key(trial: &Trial<'_>) {
         trial.until_promoted(id).await;
         held("the promotion").await;
     }
+    worker.park_one(park_for(Duration::from_millis(1), Expiry::Retry)).await;
+    held("the park").await;
+    trial.until_expired(id).await;
+    held("a deadline that passed").await;
+    let (_, secret) = worker.park_one(park()).await;
+    for answer in [Resolution::StillWaiting(HOUR), again(Some(Duration::ZERO))] {
+        trial.store.resolve(id, &secret, &answer).await.unwrap();
+        held(&format!("{answer:?}")).await;
+    }
+    trial.until_promoted(id).await;
     worker.take_one().await;
     worker.beat(&[], &[]).await;
     held("a lost answer").await;
@@ -444,10 +498,20 @@ async fn work_off(store: Arc<dyn Store>, open: Arc<AtomicUsize>) -> Vec<Run> {
         for job in worker.next(&[], 2, false).await.jobs {
             let shown = store.job(job.id).await.expect("the store shows a job");
             let key = shown.and_then(|shown| shown.key).expect("a running job is there, with its key");
-            let ended = store.now().await.expect("the store tells the time");
-            // Now and then one is given back first, which must not let its key go.
+            // Now and then one is given back or handed over first, which must not let its key go.
             let back = job.id.0 % 7 == 0 && job.interruptions == 0;
-            worker.settle_all(&[end(&job, if back { interrupt() } else { completed() })]).await;
+            let handed = if job.id.0 % 5 == 0 { Some(worker.callback(&job).await) } else { None };
+            if handed.is_some() && !back {
+                worker.settle(&job, unkept_park()).await;
+            }
+            let ended = store.now().await.expect("the store tells the time");
+            match handed {
+                _ if back => worker.settle(&job, interrupt()).await,
+                None => worker.settle(&job, completed()).await,
+                Some(secret) => {
+                    store.resolve(job.id, &secret, &done("by them")).await.expect("a parked job is answered for");
+                }
+            }
             if !back {
                 runs.push(Run { key, began: job.started_at, ended });
             }

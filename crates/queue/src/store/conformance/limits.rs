@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::trial::{HOUR, Trial, end, kept, plain};
+use super::trial::{HOUR, Trial, done, end, kept, park, plain};
 use crate::{
-    Error, NewJob, State,
+    Error, Expiry, NewJob, Resolution, Retention, State,
     limits::{MAX_ATTEMPTS, MAX_BULK, MAX_DELAY, MAX_ERROR, MAX_NAME, MAX_OUTPUT, MAX_PAYLOAD},
     store::{Filter, Verdict},
 };
@@ -143,6 +143,61 @@ pub async fn an_output_of_any_length_and_any_character_is_settled(trial: &Trial<
     }
 }
 
+/// A third party's words are cut as a handler's are, whether they come early or not.
+pub async fn an_answer_of_any_length_and_any_character_is_taken(trial: &Trial<'_>) {
+    type Make = fn(String) -> Resolution;
+    let mut worker = trial.worker("q").await;
+    let make: [(Make, usize); 3] = [
+        (|output| Resolution::Completed { output: Some(output) }, MAX_OUTPUT),
+        (|error| Resolution::Failed { error }, MAX_ERROR),
+        (|error| Resolution::Retry { error, after: None }, MAX_ERROR),
+    ];
+    for early in [false, true] {
+        for (make, longest) in make {
+            for text in odd_texts(longest) {
+                let begin: String = text.chars().take(20).collect();
+                let what = format!("{:?}, early: {early}", make(begin));
+                let id = trial.enqueue(plain("q")).await;
+                let job = worker.take_one().await;
+                let secret = worker.callback(&job).await;
+                if !early {
+                    worker.settle(&job, park()).await;
+                }
+                trial.store.resolve(id, &secret, &make(text.clone())).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+                if early {
+                    worker.settle(&job, park()).await;
+                }
+                let job = trial.job(id).await;
+                let expected = if longest == MAX_ERROR { State::Failed } else { State::Completed };
+                assert!(job.state == expected || job.state == State::Scheduled, "{what}: {:?}", job.state);
+                let attempts = trial.store.attempts(id).await.unwrap();
+                let kept = attempts.last().map(|attempt| attempt.error.clone()).into_iter().chain(job.error);
+                for kept in kept.chain(job.output) {
+                    assert!(kept.len() <= longest, "{what}: {} bytes are kept", kept.len());
+                    if text.len() <= longest && !text.contains('\0') {
+                        assert_eq!(kept, text, "{what}");
+                    } else if text.ends_with("end") {
+                        let whole =
+                            if longest == MAX_OUTPUT { kept.starts_with("begin") } else { kept.ends_with("end") };
+                        assert!(whole, "{what}: the better half is kept");
+                    }
+                }
+                trial.store.delete(id).await.unwrap();
+            }
+        }
+    }
+    // One that says that it has nothing to show.
+    let id = trial.enqueue(plain("q")).await;
+    let (_, secret) = worker.park_one(park()).await;
+    trial.store.resolve(id, &secret, &Resolution::Completed { output: None }).await.unwrap();
+    let job = trial.job(id).await;
+    assert_eq!((job.state, job.output), (State::Completed, None));
+    let (id, longest) = (trial.enqueue(plain("q")).await, "x".repeat(MAX_OUTPUT));
+    let (_, secret) = worker.park_one(park()).await;
+    trial.store.resolve(id, &secret, &done(&longest)).await.unwrap();
+    assert!(trial.job(id).await.output == Some(longest));
+}
+
 /// A wait or a retention that no calendar holds does not stop the worker from settling.
 pub async fn waits_and_retentions_of_any_length_are_settled(trial: &Trial<'_>) {
     let mut worker = trial.worker("q").await;
@@ -153,9 +208,19 @@ pub async fn waits_and_retentions_of_any_length_are_settled(trial: &Trial<'_>) {
             (Verdict::Snooze { reason: None, after: length }, State::Scheduled),
             (Verdict::Failed { error: error.clone(), keep: Some(length) }, State::Failed),
             (Verdict::Completed { output: None, keep: length }, State::Completed),
+            (
+                Verdict::Park {
+                    wait: length,
+                    expiry: Expiry::Fail,
+                    keep: Retention { completed: length, failed: Some(length) },
+                    retry: length,
+                },
+                State::WaitAsync,
+            ),
         ];
         let ids = trial.fill("q", verdicts.len()).await;
         let claimed = worker.take(10).await;
+        let secret = worker.callback(&claimed[4]).await;
         let settled: Vec<_> = claimed
             .iter()
             .zip(&verdicts)
@@ -166,6 +231,8 @@ pub async fn waits_and_retentions_of_any_length_are_settled(trial: &Trial<'_>) {
             assert_eq!(trial.state(id).await, state, "{verdict:?}");
         }
         assert_eq!(trial.store.promote(100).await.unwrap().jobs, 0, "so long a wait is not over");
+        assert_eq!(trial.store.expire(100).await.unwrap(), [], "so long a deadline has not passed");
+        trial.store.resolve(claimed[4].id, &secret, &done("at last")).await.expect("it waits for that");
         assert_eq!(trial.store.purge(100).await.unwrap(), 0, "so long a retention has not ended");
     }
 }

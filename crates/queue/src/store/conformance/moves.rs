@@ -1,21 +1,23 @@
 //! The state machine: every operation on a job in every state, against the table.
 //!
 //! The legal outcome of each operation is read from [`State::MOVES`]; what is not there must be refused and change
-//! nothing. What no operation on a job by its id brings about is listed in `LATER`: parking, which is not there yet, and
-//! the moves of a replacement, which [`coalescing`](super::coalescing) makes.
+//! nothing. What no operation on a job by its id brings about is listed in `LATER`: the moves of a replacement, which
+//! [`coalescing`](super::coalescing) makes.
 
 use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
 use super::trial::{
-    HOUR, Hand, Trial, cancelled, completed, end, failed, fold, interrupt, kept, plain, retry, snooze, verdicts,
+    HOUR, Hand, Trial, again, broken, cancelled, completed, done, end, failed, fold, interrupt, kept, park, park_for,
+    plain, resolutions, retry, snooze, verdicts,
 };
 use crate::{
-    AttemptOutcome, Error, JobId, NewJob, State,
-    store::{Cancel, ClaimedJob, Filter, Token, Verdict},
+    AttemptOutcome, Error, Expiry, JobId, NewJob, Resolution, Secret, State,
+    limits::MAX_ATTEMPTS,
+    store::{Cancel, ClaimedJob, Filter, Resolve, Token, Verdict},
 };
 
 /// The moves of the table that no operation here makes.
-const LATER: [&str; 2] = ["replace while coalescing", "park"];
+const LATER: [&str; 1] = ["replace while coalescing"];
 
 /// A way to bring a job into its state.
 #[derive(Debug, Clone, Copy)]
@@ -23,17 +25,27 @@ enum Stage {
     Delayed,
     WaitingToRetry,
     Snoozed,
+    AnsweredWithRetry,
     Enqueued,
     Promoted,
     GivenBack,
     RetriedByHand,
     Suspect,
+    Unanswered,
     Running,
+    /// Running, and somebody may answer for it.
+    HandedOver,
+    Parked,
+    ParkedForLonger,
     Kept,
+    Answered,
     FailedForGood,
+    AnsweredWithFailure,
+    UnansweredToTheEnd,
     CancelledWhileScheduled,
     CancelledWhileQueued,
     CancelledWhileRunning,
+    CancelledWhileParked,
 }
 
 /// What is tried on it.
@@ -48,6 +60,12 @@ enum Operation {
     Settle(Verdict, Option<State>),
     /// A settlement by a token that is not the attempt's.
     SettleBy(Wrong, Verdict),
+    /// An answer by the last attempt's secret.
+    Resolve(Resolution, State),
+    /// An answer by a secret that is not the attempt's.
+    ResolveBy(Secret, Resolution),
+    /// A look for waits that are over.
+    Expire,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +80,8 @@ struct Staged {
     worker: Hand,
     /// Its last attempt, or one that never was.
     attempt: Token,
+    /// Its last attempt's secret, if it had one.
+    secret: Option<Secret>,
 }
 
 impl Staged {
@@ -93,9 +113,17 @@ impl Staged {
                 Some(claimed)
             }
         };
+        let secret = match &claimed {
+            Some(job) if !matches!(stage, Stage::Running) => Some(worker.callback(job).await),
+            _ => None,
+        };
+        let answer = async |resolution| {
+            let secret = secret.as_ref().expect("it was handed over");
+            assert_eq!(trial.store.resolve(id, secret, &resolution).await.expect("it waits"), Resolve::Done);
+        };
         let settle = async |verdict| worker.settle(claimed.as_ref().expect("it was claimed"), verdict).await;
         match stage {
-            Stage::Delayed | Stage::Enqueued | Stage::Suspect | Stage::Running => {}
+            Stage::Delayed | Stage::Enqueued | Stage::Suspect | Stage::Running | Stage::HandedOver => {}
             Stage::Promoted => trial.until_promoted(id).await,
             Stage::WaitingToRetry => settle(retry(HOUR)).await,
             Stage::Snoozed => settle(snooze(HOUR)).await,
@@ -106,6 +134,26 @@ impl Staged {
                 settle(failed()).await;
                 trial.store.retry(id).await.expect("a failed job is retried");
             }
+            Stage::Parked => settle(park()).await,
+            Stage::ParkedForLonger | Stage::Answered | Stage::AnsweredWithFailure | Stage::AnsweredWithRetry => {
+                settle(park()).await;
+                answer(match stage {
+                    Stage::ParkedForLonger => Resolution::StillWaiting(2 * HOUR),
+                    Stage::Answered => done("by them"),
+                    Stage::AnsweredWithFailure => broken(),
+                    _ => again(None),
+                })
+                .await;
+            }
+            Stage::Unanswered | Stage::UnansweredToTheEnd => {
+                let expiry = if matches!(stage, Stage::Unanswered) { Expiry::Retry } else { Expiry::Fail };
+                settle(park_for(Duration::from_millis(1), expiry)).await;
+                trial.until_expired(id).await;
+            }
+            Stage::CancelledWhileParked => {
+                settle(park()).await;
+                assert_eq!(trial.store.cancel(id).await.expect("a parked job is cancelled"), Cancel::Done);
+            }
             Stage::CancelledWhileScheduled | Stage::CancelledWhileQueued => {
                 assert_eq!(trial.store.cancel(id).await.expect("a waiting job is cancelled"), Cancel::Done);
             }
@@ -114,7 +162,7 @@ impl Staged {
                 settle(cancelled()).await;
             }
         }
-        Self { id, worker, attempt }
+        Self { id, worker, attempt, secret }
     }
 
     async fn settle(&mut self, token: Token, verdict: Verdict) {
@@ -134,8 +182,8 @@ enum Legal {
     Refused,
 }
 
-/// What the table allows.
-fn legal(from: State, operation: &Operation) -> Legal {
+/// What the table allows. `open`: somebody may answer for the job.
+fn legal(from: State, open: bool, operation: &Operation) -> Legal {
     let may = |to: State, by: &'static str| {
         if State::MOVES.contains(&(Some(from), to, by)) { Legal::To(to) } else { Legal::Refused }
     };
@@ -148,8 +196,17 @@ fn legal(from: State, operation: &Operation) -> Legal {
         Operation::Delete if from != State::Running => Legal::Gone,
         Operation::Settle(_, Some(to)) if from == State::Running && from.may_become(*to) => Legal::To(*to),
         Operation::Settle(_, None) if from == State::Running && from.may_become(State::Completed) => Legal::Gone,
+        // It is only noted: it moves the job when it is parked.
+        Operation::Resolve(..) if from == State::Running && open => Legal::To(State::Running),
+        Operation::Resolve(_, to) if from == State::WaitAsync && from.may_become(*to) => Legal::To(*to),
         // Nothing here is due.
-        Operation::Promote | Operation::Delete | Operation::Settle(..) | Operation::SettleBy(..) => Legal::Refused,
+        Operation::Promote
+        | Operation::Expire
+        | Operation::Delete
+        | Operation::Settle(..)
+        | Operation::SettleBy(..)
+        | Operation::Resolve(..)
+        | Operation::ResolveBy(..) => Legal::Refused,
     }
 }
 
@@ -161,6 +218,11 @@ fn operations() -> Vec<Operation> {
         operations.push(Operation::SettleBy(Wrong::Worker, verdict.clone()));
         operations.push(Operation::Settle(verdict, to));
     }
+    for (resolution, to) in resolutions() {
+        operations.push(Operation::ResolveBy(Secret::random(), resolution.clone()));
+        operations.push(Operation::Resolve(resolution, to));
+    }
+    operations.push(Operation::Expire);
     operations
 }
 
@@ -172,15 +234,22 @@ async fn check(trial: &Trial<'_>, from: State, stages: &[Stage]) {
             reached.extend(attempt(trial, from, stage, &operation).await);
         }
     }
-    // A promotion that is due needs time to pass, so it is a stage instead of an operation.
-    if from == State::Scheduled {
-        Staged::set(trial, Stage::Promoted, "due").await;
-        reached.insert(State::Queued);
+    // What is due needs time to pass, so a promotion is a stage instead of an operation, and so is an expiry.
+    let due = match from {
+        State::Scheduled => Some(Stage::Promoted),
+        State::WaitAsync => Some(Stage::Unanswered),
+        _ => None,
+    };
+    if let Some(stage) = due {
+        let staged = Staged::set(trial, stage, "due").await;
+        reached.insert(trial.state(staged.id).await);
     }
     let table = State::MOVES.iter().filter(|&&(f, _, by)| f == Some(from) && !LATER.contains(&by));
     let table: BTreeSet<State> = table.map(|&(_, to, _)| to).collect();
-    // A cancelled job that runs goes on running until its worker says so: no move, though it is legal to ask.
-    reached.remove(&from);
+    // A job that runs goes on running when it is cancelled or answered for: no move, though it is legal.
+    if from == State::Running {
+        reached.remove(&from);
+    }
     assert_eq!(reached, table, "the moves that were seen from {from}, and those of the table");
 
     fold(&*trial.store).await;
@@ -200,12 +269,18 @@ async fn attempt(trial: &Trial<'_>, from: State, stage: Stage, operation: &Opera
     let error = perform(trial, &mut staged, operation).await;
 
     let after = trial.find(staged.id).await;
-    let legal = legal(from, operation);
+    let open = staged.secret.is_some() && matches!(from, State::Running | State::WaitAsync);
+    let legal = legal(from, open, operation);
     if legal == Legal::Refused {
         assert_eq!(after.as_ref(), Some(&before), "{what}: changed the job");
         assert_eq!(trial.store.attempts(staged.id).await.unwrap(), attempts, "{what}: changed its attempts");
-        if matches!(operation, Operation::Cancel | Operation::Retry | Operation::Delete) {
-            let named = matches!(error, Some(Error::WrongState { id, state, .. }) if (id, state) == (staged.id, from));
+        let by_hand = matches!(operation, Operation::Cancel | Operation::Retry | Operation::Delete);
+        if by_hand || matches!(operation, Operation::Resolve(..) | Operation::ResolveBy(..)) {
+            let named = match error {
+                Some(Error::WrongState { id, state, .. }) => (id, state) == (staged.id, from) && (by_hand || !open),
+                Some(Error::WrongSecret(id)) => id == staged.id && !by_hand && open,
+                _ => false,
+            };
             assert!(named, "{what}: the error names the job and its state, not {error:?}");
             return None;
         }
@@ -239,6 +314,13 @@ async fn perform(trial: &Trial<'_>, staged: &mut Staged, operation: &Operation) 
             staged.settle(staged.attempt, verdict).await;
             None
         }
+        Operation::Resolve(resolution, _) => {
+            // Where nobody was given one, it is any.
+            let secret = staged.secret.clone().unwrap_or_else(Secret::random);
+            trial.store.resolve(staged.id, &secret, &resolution).await.err()
+        }
+        Operation::ResolveBy(secret, resolution) => trial.store.resolve(staged.id, &secret, &resolution).await.err(),
+        Operation::Expire => trial.store.expire(100).await.err(),
         Operation::SettleBy(wrong, verdict) => {
             let Token { boot, claim } = staged.attempt;
             let token = match wrong {
@@ -253,33 +335,45 @@ async fn perform(trial: &Trial<'_>, staged: &mut Staged, operation: &Operation) 
 
 /// A scheduled job is promoted when due or cancelled, and nothing else.
 pub async fn a_scheduled_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
-    check(trial, State::Scheduled, &[Stage::Delayed, Stage::WaitingToRetry, Stage::Snoozed]).await;
+    let stages = [Stage::Delayed, Stage::WaitingToRetry, Stage::Snoozed, Stage::AnsweredWithRetry];
+    check(trial, State::Scheduled, &stages).await;
 }
 
 /// A queued job is claimed or cancelled, and nothing else.
 pub async fn a_queued_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
-    let stages = [Stage::Enqueued, Stage::Promoted, Stage::GivenBack, Stage::RetriedByHand, Stage::Suspect];
+    let stages =
+        [Stage::Enqueued, Stage::Promoted, Stage::GivenBack, Stage::RetriedByHand, Stage::Suspect, Stage::Unanswered];
     check(trial, State::Queued, &stages).await;
 }
 
 /// A running job goes where its own attempt's verdict sends it.
 pub async fn a_running_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
-    check(trial, State::Running, &[Stage::Running]).await;
+    check(trial, State::Running, &[Stage::Running, Stage::HandedOver]).await;
+}
+
+/// A parked job goes where an answer by its secret sends it, back when nobody answers, or where a person says.
+pub async fn a_parked_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
+    check(trial, State::WaitAsync, &[Stage::Parked, Stage::ParkedForLonger]).await;
 }
 
 /// A completed job never moves again.
 pub async fn a_completed_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
-    check(trial, State::Completed, &[Stage::Kept]).await;
+    check(trial, State::Completed, &[Stage::Kept, Stage::Answered]).await;
 }
 
 /// A failed job moves only by hand.
 pub async fn a_failed_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
-    check(trial, State::Failed, &[Stage::FailedForGood]).await;
+    check(trial, State::Failed, &[Stage::FailedForGood, Stage::AnsweredWithFailure, Stage::UnansweredToTheEnd]).await;
 }
 
 /// A cancelled job moves only by hand.
 pub async fn a_cancelled_job_makes_only_the_moves_of_the_table(trial: &Trial<'_>) {
-    let stages = [Stage::CancelledWhileScheduled, Stage::CancelledWhileQueued, Stage::CancelledWhileRunning];
+    let stages = [
+        Stage::CancelledWhileScheduled,
+        Stage::CancelledWhileQueued,
+        Stage::CancelledWhileRunning,
+        Stage::CancelledWhileParked,
+    ];
     check(trial, State::Cancelled, &stages).await;
 }
 
@@ -294,6 +388,7 @@ pub async fn an_unknown_job_is_named_as_such_and_moved_by_nothing(trial: &Trial<
         trial.store.cancel(unknown).await.map(drop),
         trial.store.retry(unknown).await,
         trial.store.delete(unknown).await,
+        trial.store.resolve(unknown, &Secret::random(), &done("")).await.map(drop),
     ] {
         assert!(matches!(refused, Err(Error::NotFound(id)) if id == unknown), "{refused:?}");
     }
@@ -343,7 +438,7 @@ pub async fn a_cancelled_running_job_goes_on_until_its_worker_ends_it(trial: &Tr
 /// A job that someone cancelled while it ran does not run again, whatever its worker says.
 pub async fn after_a_cancel_no_verdict_brings_a_running_job_back(trial: &Trial<'_>) {
     let mut worker = trial.worker("q").await;
-    for verdict in [retry(Duration::ZERO), snooze(Duration::ZERO), Verdict::Return, interrupt()] {
+    for verdict in [retry(Duration::ZERO), snooze(Duration::ZERO), park(), Verdict::Return, interrupt()] {
         let id = trial.enqueue(plain("q")).await;
         let job = worker.take_one().await;
         assert_eq!(trial.store.cancel(id).await.unwrap(), Cancel::Asked);
@@ -421,10 +516,12 @@ pub async fn a_deleted_job_leaves_nothing_behind(trial: &Trial<'_>) {
     assert_eq!(worker.take(10).await, []);
 }
 
-/// While jobs go round between claim, give-back, snooze and promotion, whoever looks for one by its id finds it, in one
+/// While jobs go round between claim, give-back, snooze, promotion, park and expiry, whoever looks for one by its id finds it, in one
 /// place; a move that is not legal is refused by the name of its state, and a cancel takes hold however fast it moves.
 pub async fn moves_by_id_never_lose_sight_of_a_job_that_others_move(trial: &Trial<'_>) {
-    let ids = trial.fill("q", 40).await;
+    let jobs = vec![plain("q").max_attempts(MAX_ATTEMPTS); 40];
+    let ids: Vec<JobId> =
+        trial.store.enqueue(&jobs).await.expect("the jobs are taken in").iter().map(|e| e.id).collect();
     let over = Cell::new(false);
     let looking = async {
         for &id in &ids {
@@ -433,6 +530,10 @@ pub async fn moves_by_id_never_lose_sight_of_a_job_that_others_move(trial: &Tria
                 match trial.store.retry(id).await {
                     Err(Error::WrongState { id: named, .. }) => assert_eq!(named, id),
                     other => panic!("a retry of an unfinished job gave {other:?}"),
+                }
+                match trial.store.resolve(id, &Secret::random(), &done("guessed")).await {
+                    Err(Error::WrongState { id: named, .. } | Error::WrongSecret(named)) => assert_eq!(named, id),
+                    other => panic!("a guess at an unfinished job's secret gave {other:?}"),
                 }
             }
             let listed = trial.jobs(&Filter::default()).await.len();
@@ -447,16 +548,21 @@ pub async fn moves_by_id_never_lose_sight_of_a_job_that_others_move(trial: &Tria
     }
 }
 
-/// Claims a few, gives them back or puts them off for no time, and promotes, until it is over and nothing is left.
+/// Claims a few, gives them back, puts them off for no time or parks them for a moment, and brings them back, until it is over and nothing is left.
 async fn go_round(trial: &Trial<'_>, over: &Cell<bool>) {
     let binding = "q".parse().expect("a binding");
     let mut worker = trial.worker("q").await;
     for round in 0.. {
         let claimed = worker.take(4).await;
-        let verdict = |n: usize| if (n + round).is_multiple_of(2) { Verdict::Return } else { snooze(Duration::ZERO) };
+        let verdict = |n: usize| match (n + round) % 3 {
+            0 => Verdict::Return,
+            1 => snooze(Duration::ZERO),
+            _ => park_for(Duration::from_millis(1), Expiry::Retry),
+        };
         let settled: Vec<_> = claimed.iter().enumerate().map(|(n, job)| end(job, verdict(n))).collect();
         worker.settle_all(&settled).await;
         trial.store.promote(10).await.expect("a promotion passes");
+        trial.store.expire(10).await.expect("an expiry passes");
         if over.get() && trial.store.outstanding(&binding).await.expect("an exact look").is_empty() {
             break;
         }

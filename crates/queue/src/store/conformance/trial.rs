@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 
 use super::Fixture;
 use crate::{
-    Binding, Coalesce, Conflict, JobId, JobRecord, NewJob, QueueState, Result, Scope, State,
+    AttemptRecord, Binding, Coalesce, Conflict, Expiry, JobId, JobRecord, NewJob, QueueState, Resolution, Result,
+    Retention, Scope, Secret, State,
     store::{
         Beat, BeatAnswer, BootId, Claimed, ClaimedJob, Claimer, Enqueued, Filter, Gate, Maintain, NewWorker, Observe,
         Setting, Settlement, Store, Target, Token, Verdict, Want, WorkerState,
@@ -73,6 +74,11 @@ impl<'f> Trial<'f> {
         self.store.job(id).await.expect("the store shows a job")
     }
 
+    /// All that is shown of a job: what was refused must not have changed it.
+    pub(super) async fn shown(&self, id: JobId) -> (Option<JobRecord>, Vec<AttemptRecord>) {
+        (self.find(id).await, self.store.attempts(id).await.expect("the store shows attempts"))
+    }
+
     pub(super) async fn state(&self, id: JobId) -> State {
         self.job(id).await.state
     }
@@ -108,6 +114,15 @@ impl<'f> Trial<'f> {
         .await;
     }
 
+    /// Ends waits until this job's is over.
+    pub(super) async fn until_expired(&self, id: JobId) -> State {
+        eventually("the parked job's deadline passes", async || {
+            let expired = self.store.expire(100).await.expect("an expiry passes");
+            expired.into_iter().find(|expired| expired.id == id).map(|expired| expired.state)
+        })
+        .await
+    }
+
     /// Waits until the store's clock has passed this time.
     pub(super) async fn until_past(&self, time: DateTime<Utc>) {
         eventually("the store's clock gets there", async || (self.now().await > time).then_some(())).await;
@@ -132,7 +147,7 @@ impl<'f> Trial<'f> {
     /// The counters equal a recount, by the suite and by the store itself.
     pub(super) async fn assert_counted(&self) {
         for (name, queue) in self.queues().await {
-            let recount = super::history::recount(&self.jobs_of(&name).await);
+            let recount = super::recount::recount(&self.jobs_of(&name).await);
             assert_eq!(queue.depth, recount, "the counters of {name} and a recount");
         }
         assert_eq!(self.store.audit().await.expect("an audit passes"), [], "the store's own audit");
@@ -249,14 +264,48 @@ pub(super) fn cancelled() -> Verdict {
     Verdict::Cancelled { reason: "someone cancelled it".into() }
 }
 
+/// Handed to a third party, which has an hour.
+pub(super) fn park() -> Verdict {
+    park_for(HOUR, Expiry::Retry)
+}
+
+/// Handed to a third party for so long; kept for an hour once it has completed.
+pub(super) fn park_for(wait: Duration, expiry: Expiry) -> Verdict {
+    Verdict::Park { wait, expiry, keep: Retention { completed: HOUR, failed: None }, retry: HOUR }
+}
+
+pub(super) fn done(output: &str) -> Resolution {
+    Resolution::Completed { output: Some(output.into()) }
+}
+
+pub(super) fn broken() -> Resolution {
+    Resolution::Failed { error: "they broke it".into() }
+}
+
+pub(super) fn again(after: Option<Duration>) -> Resolution {
+    Resolution::Retry { error: "they want it again".into(), after }
+}
+
+/// One of each answer, and what becomes of a job that waits for it.
+pub(super) fn resolutions() -> [(Resolution, State); 5] {
+    [
+        (done("by them"), State::Completed),
+        (Resolution::StillWaiting(2 * HOUR), State::WaitAsync),
+        (broken(), State::Failed),
+        (again(Some(HOUR)), State::Scheduled),
+        (again(None), State::Scheduled),
+    ]
+}
+
 /// One of each, and what becomes of the job. `None`: it is gone.
-pub(super) fn verdicts() -> [(Verdict, Option<State>); 8] {
+pub(super) fn verdicts() -> [(Verdict, Option<State>); 9] {
     [
         (completed(), None),
         (kept("done"), Some(State::Completed)),
         (retry(HOUR), Some(State::Scheduled)),
         (failed(), Some(State::Failed)),
         (snooze(HOUR), Some(State::Scheduled)),
+        (park(), Some(State::WaitAsync)),
         (Verdict::Return, Some(State::Queued)),
         (interrupt(), Some(State::Queued)),
         (cancelled(), Some(State::Cancelled)),
@@ -363,6 +412,21 @@ impl Hand {
         assert_eq!(claimed.gate, Gate::Open, "the worker may claim");
         assert_eq!(claimed.jobs.len(), 1, "one job is claimed");
         claimed.jobs.remove(0)
+    }
+
+    /// The secret of this attempt, as its handler asks for one.
+    pub(super) async fn callback(&self, job: &ClaimedJob) -> Secret {
+        let secret = Secret::random();
+        self.store.callback(job.id, job.token, &secret.digest()).await.expect("the store notes a secret");
+        secret
+    }
+
+    /// Claims one job, which must be there, and parks it under a secret.
+    pub(super) async fn park_one(&mut self, verdict: Verdict) -> (ClaimedJob, Secret) {
+        let job = self.take_one().await;
+        let secret = self.callback(&job).await;
+        self.settle(&job, verdict).await;
+        (job, secret)
     }
 
     /// Settles one attempt, and claims nothing.

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::{PostgresStore, column, connection::Fault, millis};
 use crate::{
-    Error, JobId, Result, State,
-    store::{Acted, Action, Admin, BootId, Cancel, Difference, Filter, Grants, Setting, Step, Target},
+    Error, JobId, Resolution, Result, Secret, State,
+    store::{Acted, Action, Admin, BootId, Cancel, Difference, Filter, Grants, Resolve, Setting, Step, Target},
 };
 
 /// How often to look for a job that moves each time.
-const TRIES: u32 = 100;
+pub(super) const TRIES: u32 = 100;
 
 /// What a move by id may do.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,8 @@ struct Move {
     from: &'static [State],
 }
 
-const CANCEL: Move = Move { wanted: "cancelled", from: &[State::Scheduled, State::Queued, State::Running] };
+const CANCEL: Move =
+    Move { wanted: "cancelled", from: &[State::Scheduled, State::Queued, State::Running, State::WaitAsync] };
 const RETRY: Move = Move { wanted: "retried", from: &[State::Failed, State::Cancelled] };
 const DELETE: Move = Move {
     wanted: "deleted",
@@ -65,8 +66,8 @@ impl Admin for PostgresStore {
         Err(Error::Busy(id))
     }
 
-    async fn resolve(&self, _: JobId, _: &crate::Secret, _: &crate::Resolution) -> Result<crate::store::Resolve> {
-        Err(crate::Error::Rejected("parking is not built yet".into()))
+    async fn resolve(&self, id: JobId, secret: &Secret, resolution: &Resolution) -> Result<Resolve> {
+        self.resolved(id, secret, resolution).await
     }
 
     async fn delete(&self, id: JobId) -> Result<()> {

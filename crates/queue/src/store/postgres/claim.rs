@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{PostgresStore, claimer::PostgresClaimer, column, connection::Fault, settle::Ending};
 use crate::{
     Binding, Error, JobId, Result,
-    store::{Beat, BeatAnswer, BootId, Claim, Claimer, NewWorker, Wakes, WorkerState},
+    store::{Beat, BeatAnswer, BootId, Claim, Claimer, NewWorker, Token, Wakes, WorkerState},
 };
 
 #[async_trait]
@@ -87,8 +87,8 @@ impl Claim for PostgresStore {
         Ok(answer)
     }
 
-    async fn callback(&self, _: crate::JobId, _: crate::store::Token, _: &str) -> Result<()> {
-        Err(crate::Error::Rejected("parking is not built yet".into()))
+    async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()> {
+        self.called_back(id, token, digest).await
     }
 
     async fn heart(&self) -> Result<Arc<dyn Claim>> {

@@ -102,7 +102,7 @@ pub(super) fn depth(row: &PgRow, prefix: &str) -> Result<Depth> {
         held: count("held")?,
         suspects: count("suspects")?,
         running: count("running")?,
-        parked: 0,
+        parked: count("parked")?,
         completed: count("completed")?,
         failed: count("failed")?,
         cancelled: count("cancelled")?,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     JobId, Result,
-    store::{BootId, Drift, Maintain, Promoted, Rescued},
+    store::{BootId, Drift, Expired, Maintain, Promoted, Rescued},
 };
 
 /// The most deltas in one statement.
@@ -77,6 +77,7 @@ impl<C: Copy> Pace<C> {
 #[derive(Debug, Default)]
 pub(super) struct Paces {
     promote: Mutex<Pace<DateTime<Utc>>>,
+    pub(super) expire: Mutex<Pace<DateTime<Utc>>>,
     fold: Mutex<Pace<i64>>,
     heads: Mutex<Pace<()>>,
     /// The queue and the key at which the last pass over the keys ended.
@@ -91,7 +92,7 @@ impl Paces {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -142,8 +143,8 @@ impl Maintain for PostgresStore {
         Ok(freed + self.release_paused(limit).await?)
     }
 
-    async fn expire(&self, _: u32) -> Result<Vec<crate::store::Expired>> {
-        Ok(Vec::new())
+    async fn expire(&self, limit: u32) -> Result<Vec<Expired>> {
+        self.expired(limit).await
     }
 
     async fn purge(&self, limit: u32) -> Result<u64> {

@@ -88,7 +88,7 @@ impl Observe for PostgresStore {
             scheduled: column(row, "scheduled")?,
             held: column(row, "held")?,
             running: column(row, "running")?,
-            parked: false,
+            parked: column(row, "parked")?,
         })
     }
 
@@ -100,7 +100,7 @@ impl Observe for PostgresStore {
 }
 
 /// A state by its name in the store.
-fn named(name: &str) -> Result<State> {
+pub(super) fn named(name: &str) -> Result<State> {
     name.parse()
         .map_err(|unknown| Error::Rejected(format!("the store holds what this program does not know: {unknown}")))
 }
@@ -129,7 +129,7 @@ fn job(row: &PgRow) -> Result<JobRecord> {
         worker: column(row, "worker")?,
         payload: Json(column(row, "payload")?),
         meta: column::<Option<String>>(row, "meta")?.map(Json),
-        deadline: None,
+        deadline: column(row, "deadline")?,
         key: column(row, "key")?,
         reason: column(row, "reason")?,
         error: column(row, "error")?,

@@ -1,6 +1,6 @@
 -- What these queues still have to do: no cursor, no gate, no skipped locks.
 -- $1 the edges of the ranges of queues: in, out, in, out. Rows: one. Locks: none.
--- Index: ready_lane; later_queue, skipping from queue to queue, to the first and the last of each.
+-- Index: ready_lane; parked_lane; later_queue, skipping from queue to queue, to the first and the last of each.
 WITH RECURSIVE clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), range AS MATERIALIZED (
@@ -41,4 +41,12 @@ SELECT
     ) AS scheduled,
     -- How many edges lie at or before a name: an odd number is inside.
     EXISTS (SELECT FROM headcount.held h WHERE width_bucket(h.queue, $1::text[]) % 2 = 1) AS held,
-    EXISTS (SELECT FROM headcount.running r WHERE width_bucket(r.queue, $1::text[]) % 2 = 1) AS running
+    EXISTS (SELECT FROM headcount.running r WHERE width_bucket(r.queue, $1::text[]) % 2 = 1) AS running,
+    EXISTS (
+        SELECT FROM range e
+        CROSS JOIN LATERAL (
+            SELECT FROM headcount.parked p
+            WHERE p.queue >= e.in AND p.queue < e.out
+            ORDER BY p.queue, p.priority, p.kind LIMIT 1
+        ) f
+    ) AS parked

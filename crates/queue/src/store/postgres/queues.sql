@@ -1,14 +1,20 @@
 -- The counters of every lane as last folded, whatever the backlog; beside them those of five to six minutes ago.
 -- Rows: a lane each. since_s: how long ago "before" is, or the store's making if that is later. unchanged: they stood as
 -- they stand. before_…: as they stood; NULL: there were none.
--- Locks: none. Index: the newest versions by the primary keys of queue_state, lane_head and history.
+-- Locks: none. Index: the newest versions by the primary keys of queue_state, lane_head and history; parked_lane.
 WITH clock AS MATERIALIZED (
     SELECT c.at, date_trunc('minute', c.at - interval '5 minutes', 'UTC') AS before
     FROM (SELECT clock_timestamp() AS at OFFSET 0) c
 )
 SELECT s.queue, s.priority, s.kind,
-       s.ready, s.scheduled, s.held, s.suspects, s.running, s.completed, s.failed, s.cancelled, s.arrived, s.deferred,
-       s.promoted, s.returned, s.started, s.late, s.done, s.errored, s.run_ms, s.delays,
+       s.ready, s.scheduled, s.held, s.suspects, s.running,
+       -- The release before does not say how many.
+       coalesce(s.parked, (
+           SELECT count(*) FROM headcount.parked j
+           WHERE j.queue = s.queue AND j.priority = s.priority AND j.kind = s.kind
+       )) AS parked,
+       s.completed, s.failed, s.cancelled, s.arrived, s.deferred, s.promoted, s.returned, s.started, s.late, s.done,
+       s.errored, s.run_ms, s.delays,
        coalesce(q.paused, false) AS paused, c.at AS read_at,
        CASE WHEN h.ready_at IS NOT NULL THEN extract(epoch FROM c.at - h.ready_at)::float8 END AS oldest_s,
        extract(epoch FROM c.at - greatest(c.before, m.at))::float8 AS since_s, s.at < c.before AS unchanged,

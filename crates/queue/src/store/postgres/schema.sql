@@ -1,6 +1,8 @@
 -- What the migrations add up to: read this to know the tables, and them to know why. Nothing reads it but a test,
 -- which makes it anew and compares; HEADCOUNT_BLESS=1 writes it.
 
+CREATE SEQUENCE headcount.answer_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1;
+
 CREATE SEQUENCE headcount.attempt_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1;
 
 CREATE SEQUENCE headcount.lane_head_version_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1;
@@ -10,6 +12,19 @@ CREATE SEQUENCE headcount.place AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALU
 CREATE SEQUENCE headcount.queue_state_version_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1;
 
 CREATE SEQUENCE headcount.tally_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1;
+
+CREATE TABLE headcount.answer (
+    job_id bigint NOT NULL,
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    digest text COLLATE "C" NOT NULL,
+    resolution text COLLATE "C" NOT NULL,
+    output text,
+    error text,
+    wait_ms bigint,
+    CONSTRAINT answer_kept TRIGGER DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT answer_pkey PRIMARY KEY (job_id, id)
+) WITH (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0.05, vacuum_truncate=false);
+CREATE CONSTRAINT TRIGGER answer_kept AFTER INSERT ON headcount.answer DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION headcount.keep_answer();
 
 CREATE TABLE headcount.attempt (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -195,6 +210,42 @@ CREATE TABLE headcount.migration (
     CONSTRAINT migration_pkey PRIMARY KEY (version)
 );
 
+CREATE TABLE headcount.parked (
+    id bigint NOT NULL,
+    queue text COLLATE "C" NOT NULL,
+    priority smallint NOT NULL,
+    seq bigint NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    payload json,
+    payload_codec smallint,
+    attempt smallint NOT NULL,
+    max_attempts smallint NOT NULL,
+    interruptions smallint NOT NULL,
+    deaths smallint NOT NULL,
+    timeout_ms bigint,
+    max_run_ms bigint,
+    options json,
+    enqueued_at timestamp with time zone NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    ready_at timestamp with time zone NOT NULL,
+    meta json,
+    extra json,
+    started_at timestamp with time zone NOT NULL,
+    worker text NOT NULL,
+    digest text COLLATE "C",
+    parked_at timestamp with time zone NOT NULL,
+    deadline timestamp with time zone NOT NULL,
+    expiry text COLLATE "C" NOT NULL,
+    keep_completed_ms bigint NOT NULL,
+    keep_failed_ms bigint,
+    retry_ms bigint NOT NULL,
+    CONSTRAINT parked_check CHECK (((attempt >= 0) AND (max_attempts > 0) AND (interruptions >= 0) AND (deaths >= 0))),
+    CONSTRAINT parked_expiry_check CHECK ((expiry = ANY (ARRAY['retry'::text, 'fail'::text]))),
+    CONSTRAINT parked_pkey PRIMARY KEY (id)
+) WITH (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0.05, fillfactor=90, vacuum_truncate=false);
+CREATE INDEX parked_deadline ON headcount.parked USING btree (deadline, id);
+CREATE INDEX parked_lane ON headcount.parked USING btree (queue, priority, kind);
+
 CREATE TABLE headcount.queue (
     queue text COLLATE "C" NOT NULL,
     paused boolean NOT NULL DEFAULT false,
@@ -234,6 +285,7 @@ CREATE TABLE headcount.queue_state (
     run_ms bigint NOT NULL,
     delays bigint[] NOT NULL,
     suspects bigint NOT NULL DEFAULT 0,
+    parked bigint,
     CONSTRAINT queue_state_pkey PRIMARY KEY (queue, priority, kind, version)
 ) WITH (autovacuum_vacuum_scale_factor=0.05, vacuum_truncate=false);
 
@@ -286,6 +338,8 @@ CREATE TABLE headcount.running (
     claim bigint NOT NULL,
     started_at timestamp with time zone NOT NULL,
     cancel_at timestamp with time zone,
+    digest text COLLATE "C",
+    answer json,
     CONSTRAINT running_check CHECK (((attempt >= 0) AND (max_attempts > 0) AND (interruptions >= 0) AND (deaths >= 0))),
     CONSTRAINT running_check1 CHECK (((boot > 0) AND (claim > 0))),
     CONSTRAINT running_pkey PRIMARY KEY (id)
@@ -315,6 +369,7 @@ CREATE TABLE headcount.tally (
     run_ms bigint,
     delay_bucket smallint,
     suspects integer,
+    parked integer,
     CONSTRAINT tally_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_analyze_scale_factor=0.5, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0.02, vacuum_truncate=false);
 
@@ -379,7 +434,8 @@ CREATE VIEW headcount.jobs AS
     NULL::text AS output,
     NULL::text AS reason,
     NULL::timestamp with time zone AS expires_at,
-    (j.extra ->> 'key'::text) AS key
+    (j.extra ->> 'key'::text) AS key,
+    NULL::timestamp with time zone AS deadline
    FROM headcount.ready j
 UNION ALL
  SELECT j.id,
@@ -418,7 +474,8 @@ UNION ALL
     NULL::text AS output,
     j.reason,
     NULL::timestamp with time zone AS expires_at,
-    (j.extra ->> 'key'::text) AS key
+    (j.extra ->> 'key'::text) AS key,
+    NULL::timestamp with time zone AS deadline
    FROM headcount.held j
 UNION ALL
  SELECT j.id,
@@ -457,7 +514,8 @@ UNION ALL
     NULL::text AS output,
     NULL::text AS reason,
     NULL::timestamp with time zone AS expires_at,
-    (j.extra ->> 'key'::text) AS key
+    (j.extra ->> 'key'::text) AS key,
+    NULL::timestamp with time zone AS deadline
    FROM headcount.later j
 UNION ALL
  SELECT j.id,
@@ -490,8 +548,41 @@ UNION ALL
     NULL::text AS output,
     NULL::text AS reason,
     NULL::timestamp with time zone AS expires_at,
-    (j.extra ->> 'key'::text) AS key
+    (j.extra ->> 'key'::text) AS key,
+    NULL::timestamp with time zone AS deadline
    FROM headcount.running j
+UNION ALL
+ SELECT j.id,
+    j.queue,
+    j.kind,
+    'wait_async'::text AS state,
+    j.priority,
+    ((j.attempt + 1))::smallint AS attempt,
+    j.max_attempts,
+    j.interruptions,
+    j.deaths,
+    j.run_at,
+    j.ready_at,
+    j.enqueued_at,
+    j.started_at,
+    NULL::timestamp with time zone AS finished_at,
+    j.worker,
+    COALESCE(j.payload, ( SELECT (b.content)::json AS content
+           FROM headcount.body b
+          WHERE ((b.job_id = j.id) AND (b.part = 0)))) AS payload,
+    j.payload_codec,
+    j.meta,
+    ( SELECT t.error
+           FROM headcount.attempt t
+          WHERE (t.job_id = j.id)
+          ORDER BY t.id DESC
+         LIMIT 1) AS error,
+    NULL::text AS output,
+    NULL::text AS reason,
+    NULL::timestamp with time zone AS expires_at,
+    (j.extra ->> 'key'::text) AS key,
+    j.deadline
+   FROM headcount.parked j
 UNION ALL
  SELECT j.id,
     j.queue,
@@ -519,7 +610,8 @@ UNION ALL
           WHERE ((b.job_id = j.id) AND (b.part = 1)))) AS output,
     NULL::text AS reason,
     j.expires_at,
-    (j.extra ->> 'key'::text) AS key
+    (j.extra ->> 'key'::text) AS key,
+    NULL::timestamp with time zone AS deadline
    FROM headcount.finished j;
 
 CREATE OR REPLACE FUNCTION headcount.cancel(id bigint)
@@ -550,6 +642,126 @@ BEGIN
     END LOOP;
     RAISE EXCEPTION 'job % is moving too fast to catch', cancel.id
         USING ERRCODE = 'serialization_failure', HINT = 'Try again.';
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION headcount.end_parked(jobs bigint[], how text, output text, error text, wait_ms bigint, inline_bytes integer)
+ RETURNS TABLE(id bigint, queue text, fate text, deadline timestamp with time zone)
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH clock AS MATERIALIZED (
+        SELECT clock_timestamp() AS at
+    ), taken AS (
+        DELETE FROM headcount.parked WHERE id = ANY (jobs)
+        RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
+                  timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, started_at, worker,
+                  parked_at, deadline, expiry, keep_completed_ms, keep_failed_ms, retry_ms
+    ), ended AS MATERIALIZED (
+        SELECT t.id, t.queue, t.priority, t.seq, t.kind, t.payload, t.payload_codec,
+               -- The attempt is spent, whichever way; one that completed shows the attempt that completed it.
+               least(t.attempt + 1, 32767)::smallint AS attempt,
+               t.max_attempts, t.interruptions, t.deaths, t.timeout_ms, t.max_run_ms, t.options, t.enqueued_at,
+               t.run_at, t.ready_at, t.meta, t.extra, t.started_at, t.worker, t.deadline, t.keep_completed_ms,
+               t.keep_failed_ms, t.retry_ms, c.at,
+               CASE how
+                   WHEN 'completed' THEN NULL
+                   WHEN 'expired' THEN format(
+                       'nobody answered for it before its deadline, %s s after it was handed over',
+                       trim_scale(extract(epoch FROM t.deadline - t.parked_at)::numeric(20, 3)))
+                   ELSE end_parked.error
+               END AS error,
+               CASE
+                   WHEN how = 'completed' THEN CASE WHEN t.keep_completed_ms = 0 THEN 'gone' ELSE 'completed' END
+                   WHEN how = 'failed' OR t.attempt + 1 >= t.max_attempts THEN 'failed'
+                   WHEN how = 'retry' THEN 'later'
+                   WHEN t.expiry = 'retry' THEN 'ready'
+                   ELSE 'failed'
+               END AS fate
+        FROM taken t
+        CROSS JOIN clock c
+    ), finished AS (
+        INSERT INTO headcount.finished (
+            id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
+            timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, state, started_at, finished_at,
+            worker, error, output, expires_at
+        )
+        SELECT e.id, e.queue, e.priority, e.seq, e.kind, e.payload, e.payload_codec, e.attempt, e.max_attempts,
+               e.interruptions, e.deaths, e.timeout_ms, e.max_run_ms, e.options, e.enqueued_at, e.run_at, e.ready_at,
+               e.meta, e.extra, e.fate, e.started_at, e.at, e.worker, e.error,
+               CASE WHEN e.fate = 'completed' AND octet_length(end_parked.output) <= inline_bytes
+                    THEN end_parked.output END,
+               e.at + CASE e.fate WHEN 'completed' THEN e.keep_completed_ms ELSE e.keep_failed_ms END
+                    * interval '1 ms'
+        FROM ended e
+        WHERE e.fate IN ('completed', 'failed')
+    ), outputs AS (
+        INSERT INTO headcount.body (job_id, part, content)
+        SELECT e.id, 1, end_parked.output FROM ended e
+        WHERE e.fate = 'completed' AND octet_length(end_parked.output) > inline_bytes
+    ), later AS (
+        INSERT INTO headcount.later (
+            id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
+            timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, due_at, note
+        )
+        SELECT e.id, e.queue, e.priority, e.seq, e.kind, e.payload, e.payload_codec, e.attempt, e.max_attempts,
+               e.interruptions, e.deaths, e.timeout_ms, e.max_run_ms, e.options, e.enqueued_at, e.run_at, e.ready_at,
+               e.meta, e.extra, e.at + coalesce(wait_ms, e.retry_ms) * interval '1 ms', e.error
+        FROM ended e
+        WHERE e.fate = 'later'
+    ), ready AS (
+        -- seq is kept, and so the job's place.
+        INSERT INTO headcount.ready (
+            id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
+            timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra
+        )
+        SELECT e.id, e.queue, e.priority, e.seq, e.kind, e.payload, e.payload_codec, e.attempt, e.max_attempts,
+               e.interruptions, e.deaths, e.timeout_ms, e.max_run_ms, e.options, e.enqueued_at, e.run_at, e.at, e.meta,
+               e.extra
+        FROM ended e
+        WHERE e.fate = 'ready'
+    ), attempts AS (
+        INSERT INTO headcount.attempt (job_id, attempt, outcome, started_at, ended_at, worker, error)
+        SELECT e.id, e.attempt, 'failed', e.started_at, e.at, e.worker, e.error
+        FROM ended e
+        WHERE e.error IS NOT NULL
+    ), bodies AS (
+        DELETE FROM headcount.body WHERE job_id = ANY (ARRAY(SELECT e.id FROM ended e WHERE e.fate = 'gone'))
+    ), tries AS (
+        DELETE FROM headcount.attempt WHERE job_id = ANY (ARRAY(SELECT e.id FROM ended e WHERE e.fate = 'gone'))
+    ), counted AS (
+        INSERT INTO headcount.tally (
+            queue, priority, kind, parked, ready, scheduled, completed, failed, returned, done, errored
+        )
+        SELECT e.queue, e.priority, e.kind, -count(*),
+               nullif(count(*) FILTER (WHERE e.fate = 'ready'), 0),
+               nullif(count(*) FILTER (WHERE e.fate = 'later'), 0),
+               nullif(count(*) FILTER (WHERE e.fate = 'completed'), 0),
+               nullif(count(*) FILTER (WHERE e.fate = 'failed'), 0),
+               nullif(count(*) FILTER (WHERE e.fate = 'ready'), 0),
+               nullif(count(*) FILTER (WHERE e.error IS NULL), 0),
+               nullif(count(*) FILTER (WHERE e.error IS NOT NULL), 0)
+        FROM ended e
+        GROUP BY e.queue, e.priority, e.kind
+    ), recalled AS (
+        INSERT INTO headcount.queue AS q (queue, recalls)
+        SELECT DISTINCT e.queue, 1 FROM ended e WHERE e.fate = 'ready' ORDER BY e.queue
+        ON CONFLICT (queue) DO UPDATE SET recalls = q.recalls + 1
+    ), let_go AS MATERIALIZED (
+        SELECT headcount.let_go(array_agg(e.id), array_agg(e.queue), array_agg(e.extra ->> 'key'))
+        FROM ended e
+        WHERE e.extra IS NOT NULL
+          AND (e.fate IN ('gone', 'completed')
+               OR (e.fate = 'failed' AND e.extra ->> 'scope' IS DISTINCT FROM 'unfinished-or-failed'))
+        HAVING count(*) > 0
+    )
+    SELECT e.id, e.queue, e.fate, e.deadline FROM ended e WHERE (SELECT count(*) FROM let_go) >= 0;
 END
 $function$;
 
@@ -994,6 +1206,20 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION headcount.keep_answer()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    DELETE FROM headcount.answer a WHERE a.job_id = NEW.job_id AND a.id = NEW.id;
+    PERFORM headcount.must_resolve(
+        NEW.job_id, NEW.digest, NEW.resolution, NEW.output, NEW.error, NEW.wait_ms, in_transaction => false);
+    RETURN NULL;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION headcount.let_go(jobs bigint[], queues text[], keys text[])
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1044,8 +1270,46 @@ CREATE OR REPLACE FUNCTION headcount.may_hold(place text, scope text)
  LANGUAGE sql
  IMMUTABLE
 AS $function$
-    SELECT coalesce(place IN ('ready', 'later', 'held') OR (place = 'running' AND scope <> 'pending')
+    SELECT coalesce(place IN ('ready', 'later', 'held') OR (place IN ('running', 'parked') AND scope <> 'pending')
                     OR (place = 'failed' AND scope = 'unfinished-or-failed'), false)
+$function$;
+
+CREATE OR REPLACE FUNCTION headcount.must_resolve(job bigint, of_digest text, resolution text, output text, error text, wait_ms bigint, in_transaction boolean)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    tried record;
+BEGIN
+    FOR tries IN 1..100 LOOP
+        SELECT * INTO tried
+        FROM headcount.try_resolve(job, of_digest, resolution, output, error, wait_ms, 1024, in_transaction);
+        CASE tried.done
+            WHEN 'done', 'early' THEN
+                RETURN tried.done;
+            WHEN 'unknown' THEN
+                RAISE EXCEPTION 'no job has the id %', job
+                    USING ERRCODE = 'no_data_found', HINT = 'It may have completed, been deleted or expired.';
+            WHEN 'wrong_state' THEN
+                RAISE EXCEPTION 'job % is %: it cannot be resolved', job, tried.state
+                    USING ERRCODE = 'object_not_in_prerequisite_state',
+                          HINT = 'Only a job can that waits for an answer, or runs and has given out its callback.';
+            WHEN 'wrong_secret' THEN
+                RAISE EXCEPTION 'job % cannot be resolved by this secret', job
+                    USING ERRCODE = 'insufficient_privilege',
+                          HINT = 'Each attempt has its own, and an answer uses it up.';
+            WHEN 'answered' THEN
+                RAISE EXCEPTION 'job % has been answered for already', job
+                    USING ERRCODE = 'object_not_in_prerequisite_state',
+                          HINT = 'It goes where that answer says as soon as it is parked.';
+            ELSE
+                -- It moved.
+        END CASE;
+    END LOOP;
+    RAISE EXCEPTION 'job % is moving too fast to catch', job
+        USING ERRCODE = 'serialization_failure', HINT = 'Try again.';
+END
 $function$;
 
 CREATE OR REPLACE FUNCTION headcount.release_again(most bigint)
@@ -1180,6 +1444,61 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION headcount.resolve(id bigint, secret text, resolution text, output text DEFAULT NULL::text, error text DEFAULT NULL::text, wait interval DEFAULT NULL::interval)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    years   CONSTANT numeric := 10 * 365 * 86400;
+    seconds CONSTANT numeric := extract(epoch FROM resolve.wait);
+    said    text := resolve.error;
+BEGIN
+    IF resolve.id IS NULL OR resolve.secret IS NULL THEN
+        RAISE EXCEPTION 'the % is NULL', CASE WHEN resolve.id IS NULL THEN 'id' ELSE 'secret' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'A callback is ID:SECRET, as its job was given it.';
+    ELSIF resolve.resolution IS NULL OR resolve.resolution NOT IN ('completed', 'still_waiting', 'failed', 'retry') THEN
+        RAISE EXCEPTION 'unknown resolution %', quote_nullable(resolve.resolution)
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'It is one of completed, still_waiting, failed, retry.';
+    ELSIF resolve.output IS NOT NULL AND resolve.resolution <> 'completed' THEN
+        RAISE EXCEPTION 'an output of a job that is not completed, but %', resolve.resolution
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out.';
+    ELSIF octet_length(resolve.output) > 65536 THEN
+        RAISE EXCEPTION 'the output has % bytes; at most 65536 are allowed', octet_length(resolve.output)
+            USING ERRCODE = 'program_limit_exceeded', HINT = 'Keep large data elsewhere and give its address.';
+    ELSIF resolve.error IS NULL AND resolve.resolution IN ('failed', 'retry') THEN
+        RAISE EXCEPTION 'no error is given for %', resolve.resolution
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Say why: error => ''…''.';
+    ELSIF resolve.error IS NOT NULL AND resolve.resolution NOT IN ('failed', 'retry') THEN
+        RAISE EXCEPTION 'an error of a job that is %', replace(resolve.resolution, '_', ' ')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out.';
+    ELSIF resolve.wait IS NULL AND resolve.resolution = 'still_waiting' THEN
+        RAISE EXCEPTION 'no wait is given for still_waiting'
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Say for how long, from now: wait => ''1 hour''.';
+    ELSIF resolve.wait IS NOT NULL AND resolve.resolution NOT IN ('still_waiting', 'retry') THEN
+        RAISE EXCEPTION 'a wait of a job that is %', resolve.resolution
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out.';
+    ELSIF seconds > years OR seconds < 0 THEN
+        RAISE EXCEPTION 'a wait of % s', trim_scale(seconds)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'From 0 s to ten years are allowed.';
+    ELSIF seconds = 0 AND resolve.resolution = 'still_waiting' THEN
+        RAISE EXCEPTION 'a deadline of 0 s would end the wait'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Fail or retry the job instead.';
+    END IF;
+    -- Of a long error the end is kept.
+    said := right(said, 16384);
+    WHILE octet_length(said) > 16384 LOOP
+        said := right(said, -greatest((octet_length(said) - 16384) / 4, 1));
+    END LOOP;
+    RETURN headcount.must_resolve(
+        resolve.id, encode(sha256(convert_to(resolve.secret, 'UTF8')), 'hex'), resolve.resolution, resolve.output, said,
+        -- Whole milliseconds, rounded up.
+        ceil(seconds * 1000)::bigint, in_transaction => true);
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION headcount.stands(job bigint)
  RETURNS text
  LANGUAGE plpgsql
@@ -1191,6 +1510,7 @@ BEGIN
             WHEN EXISTS (SELECT FROM headcount.running j WHERE j.id = job) THEN 'running'
             WHEN EXISTS (SELECT FROM headcount.later j WHERE j.id = job) THEN 'later'
             WHEN EXISTS (SELECT FROM headcount.held j WHERE j.id = job) THEN 'held'
+            WHEN EXISTS (SELECT FROM headcount.parked j WHERE j.id = job) THEN 'parked'
             ELSE (SELECT j.state FROM headcount.finished j WHERE j.id = job)
         END
     );
@@ -1224,12 +1544,20 @@ BEGIN
         RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
                   timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra,
                   note
+    ), from_parked AS (
+        DELETE FROM headcount.parked WHERE id = job
+        RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
+                  timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, started_at, worker
     ), taken AS (
         SELECT *, NULL::text AS note, 'ready' AS place FROM from_ready
         UNION ALL
         SELECT * FROM from_held
         UNION ALL
         SELECT *, 'later' FROM from_later
+        UNION ALL
+        SELECT id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
+               timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, NULL, 'parked'
+        FROM from_parked
     ), finished AS (
         INSERT INTO headcount.finished (
             id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
@@ -1238,18 +1566,20 @@ BEGIN
         )
         SELECT t.id, t.queue, t.priority, t.seq, t.kind, t.payload, t.payload_codec, t.attempt, t.max_attempts,
                t.interruptions, t.deaths, t.timeout_ms, t.max_run_ms, t.options, t.enqueued_at, t.run_at, t.ready_at,
-               t.meta, t.extra, 'cancelled', a.started_at, c.at, a.worker, coalesce(t.note, a.error)
+               t.meta, t.extra, 'cancelled', coalesce(p.started_at, a.started_at), c.at, coalesce(p.worker, a.worker),
+               coalesce(t.note, a.error)
         FROM taken t
         CROSS JOIN clock c
+        LEFT JOIN from_parked p ON true
         LEFT JOIN LATERAL (
             SELECT a.started_at, a.worker, a.error FROM headcount.attempt a
             WHERE a.job_id = t.id ORDER BY a.id DESC LIMIT 1
         ) a ON true
     ), counted AS (
-        INSERT INTO headcount.tally (queue, priority, kind, ready, held, suspects, scheduled, cancelled)
+        INSERT INTO headcount.tally (queue, priority, kind, ready, held, suspects, scheduled, parked, cancelled)
         SELECT queue, priority, kind, CASE WHEN place = 'ready' THEN -1 END,
                CASE WHEN place IN ('held', 'suspect') THEN -1 END, CASE WHEN place = 'suspect' THEN -1 END,
-               CASE WHEN place = 'later' THEN -1 END, 1
+               CASE WHEN place = 'later' THEN -1 END, CASE WHEN place = 'parked' THEN -1 END, 1
         FROM taken
     ), let_go AS MATERIALIZED (
         SELECT headcount.let_go(array_agg(id), array_agg(queue), array_agg(extra ->> 'key'))
@@ -1257,6 +1587,80 @@ BEGIN
     )
     SELECT EXISTS (SELECT FROM taken), EXISTS (SELECT FROM asked) INTO done, asked
     WHERE (SELECT count(*) FROM let_go) >= 0;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION headcount.try_resolve(job bigint, of_digest text, resolution text, output text, error text, wait_ms bigint, inline_bytes integer, in_transaction boolean, OUT done text, OUT state text)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+BEGIN
+    IF resolution = 'still_waiting' THEN
+        UPDATE headcount.parked p SET deadline = clock_timestamp() + wait_ms * interval '1 ms'
+        WHERE p.id = job AND p.digest = of_digest;
+        done := CASE WHEN FOUND THEN 'done' END;
+    ELSE
+        PERFORM FROM headcount.parked p WHERE p.id = job AND p.digest = of_digest FOR UPDATE;
+        IF FOUND THEN
+            PERFORM FROM headcount.end_parked(ARRAY[job], resolution, output, error, wait_ms, inline_bytes);
+            done := 'done';
+        END IF;
+    END IF;
+    IF done IS NOT NULL THEN
+        RETURN;
+    END IF;
+
+    -- A final answer stands, one that the job still waits gives way to any other.
+    IF in_transaction THEN
+        INSERT INTO headcount.answer (job_id, digest, resolution, output, error, wait_ms)
+        SELECT r.id, r.digest, try_resolve.resolution, try_resolve.output, try_resolve.error, try_resolve.wait_ms
+        FROM headcount.running r
+        WHERE r.id = job AND r.digest = of_digest
+          AND (r.answer IS NULL OR r.answer ->> 'resolution' = 'still_waiting')
+          AND NOT EXISTS (
+              SELECT FROM headcount.answer a
+              WHERE a.job_id = job AND a.digest = of_digest AND a.resolution <> 'still_waiting'
+          );
+    ELSE
+        UPDATE headcount.running r
+        SET answer = json_strip_nulls(json_build_object(
+            'resolution', try_resolve.resolution, 'output', try_resolve.output, 'error', try_resolve.error,
+            'ms', try_resolve.wait_ms))
+        WHERE r.id = job AND r.digest = of_digest
+          AND (r.answer IS NULL OR r.answer ->> 'resolution' = 'still_waiting');
+    END IF;
+    IF FOUND THEN
+        done := 'early';
+        RETURN;
+    END IF;
+
+    -- Why not? All in one view: a job on the move is in one place of it.
+    SELECT CASE
+               WHEN now.state IS NULL THEN 'unknown'
+               WHEN now.state = 'wait_async'
+                   THEN CASE WHEN now.parked IS DISTINCT FROM of_digest THEN 'wrong_secret' END
+               WHEN now.state <> 'running' OR now.running IS NULL THEN 'wrong_state'
+               WHEN now.running <> of_digest THEN 'wrong_secret'
+               WHEN now.answered THEN 'answered'
+           END,
+           now.state
+    INTO done, state
+    FROM (
+        SELECT (SELECT j.state FROM headcount.jobs j WHERE j.id = job) AS state,
+               (SELECT p.digest FROM headcount.parked p WHERE p.id = job) AS parked,
+               (SELECT r.digest FROM headcount.running r WHERE r.id = job) AS running,
+               EXISTS (
+                   SELECT FROM headcount.running r WHERE r.id = job AND r.answer ->> 'resolution' <> 'still_waiting'
+               ) OR EXISTS (
+                   SELECT FROM headcount.answer a
+                   WHERE a.job_id = job AND a.digest = of_digest AND a.resolution <> 'still_waiting'
+               ) AS answered
+    ) now;
 END
 $function$;
 

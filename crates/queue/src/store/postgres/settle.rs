@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde::Serialize;
+use tokio::time::Instant;
+
 use super::{PostgresStore, clean, column, millis};
 use crate::{
     JobId, Result,
     limits::{INLINE_BYTES, MAX_DEATHS, MAX_ERROR, MAX_INTERRUPTIONS, MAX_OUTPUT, head, tail},
     store::{BootId, Rescue, Settlement, Verdict},
 };
-
-use tokio::time::Instant;
 
 /// An attempt's end, as the statement takes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +21,16 @@ pub(super) struct Ending {
     output: Option<String>,
     ms: Option<i64>,
     ran_ms: i64,
+    park: Option<String>,
+}
+
+/// What a job is parked with besides its deadline.
+#[derive(Debug, Serialize)]
+struct Park {
+    expiry: &'static str,
+    keep_completed: i64,
+    keep_failed: Option<i64>,
+    retry: i64,
 }
 
 impl Ending {
@@ -39,11 +50,26 @@ impl Ending {
             Verdict::Snooze { reason, after } => {
                 ("snooze", reason.as_deref().and_then(why), None, Some(millis(*after)))
             }
-            Verdict::Park { .. } | Verdict::Return => ("return", None, None, None),
+            Verdict::Park { wait, .. } => ("park", None, None, Some(millis(*wait))),
+            Verdict::Return => ("return", None, None, None),
             Verdict::Interrupt { reason } => ("interrupt", why(reason), None, None),
             Verdict::Cancelled { reason } => ("cancelled", why(reason), None, None),
         };
-        Self { claim: settlement.token.claim, verdict, text, output, ms, ran_ms: ran(settlement.ran) }
+        let park = Park::of(&settlement.verdict)
+            .map(|park| serde_json::to_string(&park).expect("numbers and a word are JSON"));
+        Self { claim: settlement.token.claim, verdict, text, output, ms, ran_ms: ran(settlement.ran), park }
+    }
+}
+
+impl Park {
+    fn of(verdict: &Verdict) -> Option<Self> {
+        let Verdict::Park { wait: _, expiry, keep, retry } = verdict else { return None };
+        Some(Self {
+            expiry: expiry.as_str(),
+            keep_completed: kept(keep.completed),
+            keep_failed: keep.failed.map(kept),
+            retry: millis(*retry),
+        })
     }
 }
 
@@ -152,6 +178,7 @@ impl PostgresStore {
                     .bind(i32::from(MAX_INTERRUPTIONS))
                     .bind(i32::from(MAX_DEATHS))
                     .bind(INLINE_BYTES as i32)
+                    .bind(endings_of().map(|ending| ending.park.as_deref()).collect::<Vec<_>>())
             })
             .await?;
         rows.iter().map(|row| Ok((JobId(column(row, "id")?), Fate::from_name(column(row, "fate")?)))).collect()

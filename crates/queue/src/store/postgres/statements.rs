@@ -60,12 +60,12 @@ macro_rules! statements {
 statements! {
     enqueue_now enqueue enqueue_keyed wake
     sweep bodies settle
-    register beat unanswered lock_worker owns deregister
+    register beat callback unanswered lock_worker owns deregister
     now job state attempts queues workers outstanding next_due next_due_of_all settings
-    take_duty promote fold release_again release_keys heads purge forget_states forget_heads forget_history audit
+    take_duty promote expire fold release_again release_keys heads purge forget_states forget_heads forget_history audit
     hold_paused release_paused
     mark_dead bury orphans forget_dead
-    cancel retry delete set_queue set_kind drain recall leave stay
+    cancel retry resolve delete set_queue set_kind drain recall leave stay
     sleep notify listen kind_queues
     version migration_lock migration_place migrations_done migration_note migration_index untimed
     introspect roles relations functions
@@ -106,6 +106,8 @@ mod tests {
             "coalesce",
             "kind",
             "history",
+            "parked",
+            "answer",
         ];
         for (name, sql) in Statements::new(&Schema::default()).all() {
             // A statement's own names hide a table's: those of its WITH.

@@ -14,13 +14,13 @@ use super::{
     drift,
     enqueue::allocate,
     fault::fault,
-    json, micros, migrate, settings,
+    json, micros, migrate, parking, settings,
     settle::{self},
     tally::{Lane, Place},
 };
 use crate::{
-    Error, JobId, Result, Scope, State,
-    store::{Acted, Action, Admin, BootId, Cancel, Difference, Filter, Grants, Setting, Step, Target},
+    Error, JobId, Resolution, Result, Scope, Secret, State,
+    store::{Acted, Action, Admin, BootId, Cancel, Difference, Filter, Grants, Resolve, Setting, Step, Target},
 };
 
 #[async_trait]
@@ -33,8 +33,10 @@ impl Admin for SqliteStore {
         self.write(Durability::Full, async |tx| retry(tx, id).await).await
     }
 
-    async fn resolve(&self, _: JobId, _: &crate::Secret, _: &crate::Resolution) -> Result<crate::store::Resolve> {
-        Err(crate::Error::Rejected("parking is not built yet".into()))
+    async fn resolve(&self, id: JobId, secret: &Secret, resolution: &Resolution) -> Result<Resolve> {
+        resolution.check()?;
+        let digest = secret.digest();
+        self.write(Durability::Full, async |tx| parking::resolve(tx, id, &digest, resolution).await).await
     }
 
     async fn delete(&self, id: JobId) -> Result<()> {
@@ -132,7 +134,7 @@ impl Admin for SqliteStore {
 /// Where a job is, and which counters count it there.
 pub(super) struct Found {
     pub(super) place: Place,
-    state: State,
+    pub(super) state: State,
     pub(super) lane: Lane,
     /// Its coalesce key, and for how long it holds that.
     key: Option<(String, Scope)>,
@@ -158,6 +160,7 @@ pub(super) async fn find(tx: &mut Tx<'_>, id: JobId) -> Result<Found> {
         "suspect" => Place::Suspect,
         "later" => Place::Later,
         "running" => Place::Running,
+        "parked" => Place::Parked,
         _ => Place::Finished(state),
     };
     let lane = Lane { queue: row.get(2), priority: row.get(3), kind: row.get(4) };
@@ -179,6 +182,7 @@ async fn cancel(tx: &mut Tx<'_>, id: JobId) -> Result<Cancel> {
         Place::Ready => [include_str!("cancel_ready.sql"), "DELETE FROM ready WHERE id = ?1"],
         Place::Held | Place::Suspect => [include_str!("cancel_held.sql"), "DELETE FROM held WHERE id = ?1"],
         Place::Later => [include_str!("cancel_later.sql"), "DELETE FROM later WHERE id = ?1"],
+        Place::Parked => [include_str!("cancel_parked.sql"), "DELETE FROM parked WHERE id = ?1"],
         Place::Running => {
             run(tx, id, 0, &["UPDATE running SET cancel_at = coalesce(cancel_at, ?2) WHERE id = ?1"]).await?;
             return Ok(Cancel::Asked);
@@ -216,6 +220,7 @@ async fn delete(tx: &mut Tx<'_>, id: JobId) -> Result<()> {
         Place::Ready => "DELETE FROM ready WHERE id = ?1",
         Place::Held | Place::Suspect => "DELETE FROM held WHERE id = ?1",
         Place::Later => "DELETE FROM later WHERE id = ?1",
+        Place::Parked => "DELETE FROM parked WHERE id = ?1",
         Place::Finished(_) => "DELETE FROM finished WHERE id = ?1",
         Place::Running => return Err(Error::WrongState { id, state: found.state, wanted: "deleted" }),
     };

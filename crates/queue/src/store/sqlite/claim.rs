@@ -10,7 +10,7 @@ use super::{
     SqliteStore, coalesce,
     connection::{Durability, Tx},
     fault::fault,
-    json, micros, ranges,
+    json, micros, parking, ranges,
     settings::Retentions,
     settle,
     tally::{Lane, Place},
@@ -44,8 +44,9 @@ impl Claim for SqliteStore {
         self.write(Durability::Process, async |tx| worker::beat(tx, beat).await).await
     }
 
-    async fn callback(&self, _: crate::JobId, _: crate::store::Token, _: &str) -> Result<()> {
-        Err(crate::Error::Rejected("parking is not built yet".into()))
+    async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()> {
+        // Synced, and with it the claim that was not.
+        self.write(Durability::Full, async |tx| parking::callback(tx, id, token, digest).await).await
     }
 
     async fn heart(&self) -> Result<Arc<dyn Claim>> {

@@ -121,6 +121,7 @@ impl<'f> Search<'f> {
             .bind(&self.states)
             .bind(size as i64)
             .bind(self.enqueued_until)
+            .bind(wants(State::WaitAsync))
             .fetch_all(&mut **tx)
             .await
             .map_err(fault)?;

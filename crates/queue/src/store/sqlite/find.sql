@@ -11,4 +11,6 @@ SELECT 'later', 'scheduled', queue, priority, kind, extra ->> 'key', extra ->> '
 UNION ALL
 SELECT 'running', 'running', queue, priority, kind, extra ->> 'key', extra ->> 'scope' FROM running WHERE id = ?1
 UNION ALL
+SELECT 'parked', 'wait_async', queue, priority, kind, extra ->> 'key', extra ->> 'scope' FROM parked WHERE id = ?1
+UNION ALL
 SELECT 'finished', state, queue, priority, kind, extra ->> 'key', extra ->> 'scope' FROM finished WHERE id = ?1

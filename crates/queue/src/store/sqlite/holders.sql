@@ -6,7 +6,8 @@ SELECT c.queue, c.key, c.job_id,
     EXISTS (SELECT 1 FROM ready r WHERE r.id = c.job_id)
         OR EXISTS (SELECT 1 FROM later l WHERE l.id = c.job_id)
         OR EXISTS (SELECT 1 FROM held h WHERE h.id = c.job_id) AS waits,
-    c.scope <> 'pending' AND EXISTS (SELECT 1 FROM running r WHERE r.id = c.job_id)
+    c.scope <> 'pending' AND (EXISTS (SELECT 1 FROM running r WHERE r.id = c.job_id)
+            OR EXISTS (SELECT 1 FROM parked p WHERE p.id = c.job_id))
         OR c.scope = 'unfinished-or-failed'
             AND EXISTS (SELECT 1 FROM finished f WHERE f.id = c.job_id AND f.state = 'failed') AS holds,
     (SELECT h.id FROM held h WHERE h.queue = c.queue AND h.key = c.key) AS again

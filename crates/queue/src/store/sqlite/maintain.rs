@@ -10,19 +10,21 @@ use sqlx::Row;
 use super::{
     SqliteStore, coalesce,
     connection::{Durability, Tx},
+    ending::Ending,
     enqueue::allocate,
     fault::fault,
     json, micros,
     observe::until,
+    parking,
     queues::depth,
     release,
-    settle::{self, Ending},
+    settle::{self, RUNNING},
     tally::{Lane, Place},
     worker::horizon,
 };
 use crate::{
     JobId, Result,
-    store::{BootId, Drift, Maintain, Promoted, Rescued},
+    store::{BootId, Drift, Expired, Maintain, Promoted, Rescued},
 };
 
 /// How long the counters of each minute are remembered: a week, and a day to look back from its beginning.
@@ -52,8 +54,8 @@ impl Maintain for SqliteStore {
         release::release(self, limit).await
     }
 
-    async fn expire(&self, _: u32) -> Result<Vec<crate::store::Expired>> {
-        Ok(Vec::new())
+    async fn expire(&self, limit: u32) -> Result<Vec<Expired>> {
+        parking::expire(self, limit).await
     }
 
     async fn purge(&self, limit: u32) -> Result<u64> {
@@ -168,6 +170,7 @@ async fn audit(tx: &mut Tx<'_>) -> Result<Vec<Drift>> {
             depth.held = actual.held - counted.held;
             depth.suspects = actual.suspects - counted.suspects;
             depth.running = actual.running - counted.running;
+            depth.parked = actual.parked - counted.parked;
             depth.completed = actual.completed - counted.completed;
             depth.failed = actual.failed - counted.failed;
             depth.cancelled = actual.cancelled - counted.cancelled;
@@ -181,14 +184,14 @@ async fn rescue_dead(tx: &mut Tx<'_>, blame: bool) -> Result<Vec<Rescued>> {
     let dead = sqlx::query("SELECT boot FROM worker WHERE state = 'dead'").fetch_all(&mut **tx).await.map_err(fault)?;
     let (mut rescued, mut endings) = (Vec::new(), Vec::new());
     for boot in dead.iter().map(|row| BootId(row.get(0))) {
-        for job in settle::owned(tx, boot).await? {
-            let id = job.id;
-            let (ending, rescue) = Ending::of_the_dead(job, blame);
+        for held in settle::owned(tx, boot).await? {
+            let id = held.job.id;
+            let (ending, rescue) = Ending::of_the_dead(held, blame);
             endings.push(ending);
             rescued.push(Rescued { id, boot, rescue });
         }
     }
-    settle::apply(tx, endings).await?;
+    settle::apply(tx, &RUNNING, endings).await?;
     forget_dead(tx).await?;
     Ok(rescued)
 }

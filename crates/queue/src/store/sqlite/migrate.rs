@@ -13,8 +13,11 @@ use super::{
 use crate::{Error, Result};
 
 /// Each version's script; the first makes version 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_jobs.sql"), include_str!("migrations/0002_whole_queue.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_jobs.sql"),
+    include_str!("migrations/0002_whole_queue.sql"),
+    include_str!("migrations/0003_parked.sql"),
+];
 
 /// The version that began to keep the history of the counters.
 pub(super) const REMEMBERS: i64 = 2;

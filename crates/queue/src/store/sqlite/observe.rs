@@ -83,7 +83,7 @@ impl Observe for SqliteStore {
                 scheduled: row.get(2),
                 held: row.get(3),
                 running: row.get(4),
-                parked: false,
+                parked: row.get(5),
             })
         })
         .await
@@ -124,7 +124,7 @@ fn job(row: &SqliteRow) -> JobRecord {
         worker: row.get("worker"),
         payload: Json(row.get::<Option<String>, _>("payload").unwrap_or_default()),
         meta: row.get::<Option<String>, _>("meta").map(Json),
-        deadline: None,
+        deadline: moment("deadline"),
         key: row.get("key"),
         reason: row.get("reason"),
         error: row.get("error"),

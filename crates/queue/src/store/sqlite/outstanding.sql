@@ -1,7 +1,7 @@
 -- What these queues still have to do, without gate, pause or counters.
--- ?1: the queues in JSON, as for lanes.sql. ?2: now. Rows: one: ready, due, scheduled, held, running.
+-- ?1: the queues in JSON, as for lanes.sql. ?2: now. Rows: one: ready, due, scheduled, held, running, parked.
 -- Those are asked that have a counter: its row is written with a queue's first job and stays.
--- Indexes: ready_lane, later_queue, held_queue, running_queue, each once a queue.
+-- Indexes: ready_lane, later_queue, held_queue, running_queue, parked_queue, each once a queue.
 WITH bound (queue) AS MATERIALIZED (
     SELECT DISTINCT s.queue
     FROM json_each(?1) j
@@ -12,4 +12,5 @@ SELECT
     EXISTS (SELECT 1 FROM bound b CROSS JOIN later l ON l.queue = b.queue AND l.run_at <= ?2),
     EXISTS (SELECT 1 FROM bound b CROSS JOIN later l ON l.queue = b.queue AND l.run_at > ?2),
     EXISTS (SELECT 1 FROM bound b CROSS JOIN held h ON h.queue = b.queue),
-    EXISTS (SELECT 1 FROM bound b CROSS JOIN running r ON r.queue = b.queue)
+    EXISTS (SELECT 1 FROM bound b CROSS JOIN running r ON r.queue = b.queue),
+    EXISTS (SELECT 1 FROM bound b CROSS JOIN parked p ON p.queue = b.queue)

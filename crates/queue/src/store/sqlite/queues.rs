@@ -129,7 +129,7 @@ pub(super) fn depth(row: &SqliteRow) -> Depth {
         held: n("held"),
         suspects: n("suspects"),
         running: n("running"),
-        parked: 0,
+        parked: n("parked"),
         completed: n("completed"),
         failed: n("failed"),
         cancelled: n("cancelled"),

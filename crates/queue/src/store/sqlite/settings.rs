@@ -86,15 +86,16 @@ impl Retentions {
     }
 }
 
-fn retention(completed: i64, failed: Option<i64>) -> Retention {
+pub(super) fn retention(completed: i64, failed: Option<i64>) -> Retention {
     Retention { completed: length(completed), failed: failed.map(length) }
 }
 
 /// Rounded up: what is kept for less than a millisecond is kept.
-fn millis(length: Duration) -> i64 {
+pub(super) fn millis(length: Duration) -> i64 {
     i64::try_from(length.as_micros().div_ceil(1000)).unwrap_or(i64::MAX)
 }
 
-fn length(millis: i64) -> Duration {
+/// So many milliseconds.
+pub(super) fn length(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }

@@ -25,6 +25,7 @@ pub(super) enum Place {
     Suspect,
     Later,
     Running,
+    Parked,
     Finished(State),
 }
 
@@ -63,6 +64,7 @@ impl Change {
             Place::Held | Place::Suspect => &mut depth.held,
             Place::Later => &mut depth.scheduled,
             Place::Running => &mut depth.running,
+            Place::Parked => &mut depth.parked,
             Place::Finished(State::Failed) => &mut depth.failed,
             Place::Finished(State::Cancelled) => &mut depth.cancelled,
             Place::Finished(_) => &mut depth.completed,
@@ -131,7 +133,7 @@ pub(super) const fn minute(at: i64) -> i64 {
 
 /// In the order of the columns of `queue_state`.
 #[derive(Serialize)]
-struct Row<'a>(&'a str, i16, &'a str, [i64; 8], [i64; 9]);
+struct Row<'a>(&'a str, i16, &'a str, [i64; 9], [i64; 9]);
 
 fn row<'a>((lane, change): (&'a Lane, &Change)) -> Row<'a> {
     let (d, f) = (&change.depth, &change.flow);
@@ -139,7 +141,7 @@ fn row<'a>((lane, change): (&'a Lane, &Change)) -> Row<'a> {
         &lane.queue,
         lane.priority,
         &lane.kind,
-        [d.ready, d.scheduled, d.held, d.suspects, d.running, d.completed, d.failed, d.cancelled],
+        [d.ready, d.scheduled, d.held, d.suspects, d.running, d.parked, d.completed, d.failed, d.cancelled],
         [f.arrived, f.deferred, f.promoted, f.returned, f.started, f.late, f.completed, f.failed, f.run_ms],
     )
 }

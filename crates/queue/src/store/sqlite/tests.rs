@@ -12,10 +12,10 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::{SqliteStore, connection::Durability};
 use crate::{
-    Binding, JobId, NewJob, State,
+    Binding, Expiry, JobId, NewJob, Resolution, Retention, Secret, State,
     store::{
-        Admin, Beat, BootId, Claim, ClaimedJob, Claimer, Enqueue, Maintain, NewWorker, Observe, Options, Setting,
-        Settlement, Target, Verdict, Want,
+        Admin, Beat, BootId, Claim, ClaimedJob, Claimer, Enqueue, Expired, Maintain, NewWorker, Observe, Options,
+        Resolve, Setting, Settlement, Target, Verdict, Want,
     },
 };
 
@@ -68,8 +68,10 @@ impl Hand {
 const HOT: &[(&str, &str)] = &[
     ("attempt", include_str!("attempt.sql")),
     ("attempts", include_str!("attempts.sql")),
+    ("callback", include_str!("callback.sql")),
     ("cancel_held", include_str!("cancel_held.sql")),
     ("cancel_later", include_str!("cancel_later.sql")),
+    ("cancel_parked", include_str!("cancel_parked.sql")),
     ("cancel_ready", include_str!("cancel_ready.sql")),
     ("claim", include_str!("claim.sql")),
     ("claim_suspect", include_str!("claim_suspect.sql")),
@@ -79,10 +81,12 @@ const HOT: &[(&str, &str)] = &[
     ("due", include_str!("due.sql")),
     ("find", include_str!("find.sql")),
     ("finish", include_str!("finish.sql")),
+    ("finish_parked", include_str!("finish_parked.sql")),
     ("forgotten", include_str!("forgotten.sql")),
     ("found", include_str!("found.sql")),
     ("gate", include_str!("gate.sql")),
     ("give_back", include_str!("give_back.sql")),
+    ("give_back_parked", include_str!("give_back_parked.sql")),
     ("hand_over", include_str!("hand_over.sql")),
     ("history", include_str!("history.sql")),
     ("hold_paused", include_str!("hold_paused.sql")),
@@ -97,10 +101,14 @@ const HOT: &[(&str, &str)] = &[
     ("next_due", include_str!("next_due.sql")),
     ("oldest", include_str!("oldest.sql")),
     ("outstanding", include_str!("outstanding.sql")),
+    ("overdue", include_str!("overdue.sql")),
     ("page", include_str!("page.sql")),
+    ("park", include_str!("park.sql")),
+    ("parked", include_str!("parked.sql")),
     ("paused", include_str!("paused.sql")),
     ("payloads", include_str!("payloads.sql")),
     ("postpone", include_str!("postpone.sql")),
+    ("postpone_parked", include_str!("postpone_parked.sql")),
     ("promote", include_str!("promote.sql")),
     ("purge", include_str!("purge.sql")),
     ("remember", include_str!("remember.sql")),
@@ -113,8 +121,13 @@ const HOT: &[(&str, &str)] = &[
     ("unhold_later", include_str!("unhold_later.sql")),
     ("waiting", include_str!("waiting.sql")),
     ("one job", "SELECT * FROM jobs WHERE id = ?1"),
+    ("is overdue", "SELECT EXISTS (SELECT 1 FROM parked WHERE deadline <= ?1)"),
+    ("early answer", "SELECT digest, answer FROM running WHERE id = ?1"),
+    ("keep the answer", "UPDATE running SET answer = ?2 WHERE id = ?1"),
+    ("move the deadline", "UPDATE parked SET deadline = ?2 WHERE id = ?1"),
     ("first due", "SELECT run_at FROM later ORDER BY run_at LIMIT 1"),
     ("remove", "DELETE FROM running WHERE id IN (SELECT value FROM json_each(?1))"),
+    ("remove parked", "DELETE FROM parked WHERE id IN (SELECT value FROM json_each(?1))"),
     ("forget", "DELETE FROM attempt WHERE job IN (SELECT value FROM json_each(?1))"),
     ("forget bodies", "DELETE FROM body WHERE job IN (SELECT value FROM json_each(?1))"),
 ];
@@ -123,8 +136,8 @@ const HOT: &[(&str, &str)] = &[
 async fn complaints(store: &SqliteStore, name: &str, statement: &str) -> Vec<String> {
     // The aliases under which the statements read the tables of jobs.
     let jobs = [
-        "ready", "running", "later", "held", "finished", "body", "attempt", "r", "l", "h", "f", "b", "a", "coalesce",
-        "c",
+        "ready", "running", "later", "held", "parked", "finished", "body", "attempt", "r", "l", "h", "p", "f", "b",
+        "a", "coalesce", "c",
     ];
     let explain = format!("EXPLAIN QUERY PLAN {statement}");
     let plan: Vec<String> = store
@@ -229,6 +242,7 @@ async fn a_claim_and_a_look_cost_the_same_at_any_depth() {
             store.promote(10).await.unwrap();
             store.job(JobId(77)).await.unwrap();
             store.jobs(&crate::store::Filter::default(), 5).await.unwrap();
+            store.expire(10).await.unwrap();
             costs.push(steps.load(Ordering::Relaxed) - before);
         }
     }
@@ -269,7 +283,7 @@ async fn the_deep_backlog_of_a_paused_kind_costs_a_claim_nothing_once_it_is_held
 }
 
 #[tokio::test]
-async fn a_finish_and_an_enqueue_are_synced_and_a_mere_claim_is_not() {
+async fn a_finish_an_enqueue_and_a_callback_are_synced_and_a_mere_claim_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(Some(&dir.path().join("jobs.db")), &Options::default()).await.unwrap();
     let level = async |durability| {
@@ -296,6 +310,11 @@ async fn a_finish_and_an_enqueue_are_synced_and_a_mere_claim_is_not() {
     let job = hand.take().await;
     assert_eq!(left().await, normal);
     hand.settle(&job, Verdict::Return).await;
+    assert_eq!(left().await, full);
+    // Whoever is handed a secret may answer: the machine's crash must not undo the claim that it belongs to.
+    let job = hand.take().await;
+    assert_eq!(left().await, normal);
+    store.callback(job.id, job.token, &Secret::random().digest()).await.unwrap();
     assert_eq!(left().await, full);
 }
 
@@ -344,6 +363,32 @@ async fn every_move_carries_the_columns_that_only_a_newer_program_knows() {
     store.cancel(id).await.unwrap();
     kept("finished").await;
     store.retry(id).await.unwrap();
+
+    let secret = Secret::random();
+    let retry = || Resolution::Retry { error: "e".into(), after: Some(after) };
+    let failed = || Resolution::Failed { error: "e".into() };
+    for answer in [Some(retry()), Some(failed()), None] {
+        let job = hand.take().await;
+        store.callback(id, job.token, &secret.digest()).await.unwrap();
+        let keep = Retention::DEFAULT;
+        hand.settle(&job, Verdict::Park { wait: after, expiry: Expiry::Retry, keep, retry: after }).await;
+        kept("parked").await;
+        match &answer {
+            Some(answer) => assert_eq!(store.resolve(id, &secret, answer).await.unwrap(), Resolve::Done),
+            None => assert_eq!(store.expire(9).await.unwrap(), [Expired { id, state: State::Queued }]),
+        }
+        match store.job(id).await.unwrap().unwrap().state {
+            State::Scheduled => {
+                kept("later").await;
+                assert_eq!(store.promote(9).await.unwrap().jobs, 1);
+            }
+            State::Failed => {
+                kept("finished").await;
+                store.retry(id).await.unwrap();
+            }
+            _ => kept("ready").await,
+        }
+    }
 
     run("UPDATE ready SET deaths = 1").await;
     let job = hand.take().await;

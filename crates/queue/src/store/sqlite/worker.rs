@@ -6,9 +6,10 @@ use sqlx::Row;
 
 use super::{
     connection::Tx,
+    ending::Ending,
     fault::fault,
     json, micros,
-    settle::{self, Ending},
+    settle::{self, RUNNING},
 };
 use crate::{
     JobId, Result,
@@ -110,15 +111,15 @@ pub(super) async fn beat(tx: &mut Tx<'_>, beat: &Beat) -> Result<BeatAnswer> {
     let holds: HashSet<(JobId, i64)> = beat.holds.iter().copied().collect();
     let started: HashSet<JobId> = beat.started.iter().copied().collect();
     let (mut back, mut begun, mut there) = (Vec::new(), Vec::new(), HashMap::new());
-    for job in owned {
-        let pair = (job.id, job.claim);
+    for held in owned {
+        let pair = (held.job.id, held.claim);
         if holds.contains(&pair) {
-            if started.contains(&job.id) && !job.begun {
-                begun.push(job.id);
+            if started.contains(&held.job.id) && !held.begun {
+                begun.push(held.job.id);
             }
-            there.insert(pair, job.cancel);
-        } else if job.claim <= beat.through {
-            back.push(Ending::give_back(job));
+            there.insert(pair, held.job.cancel);
+        } else if held.claim <= beat.through {
+            back.push(Ending::give_back(held));
         }
     }
     for &pair in &beat.holds {
@@ -129,7 +130,7 @@ pub(super) async fn beat(tx: &mut Tx<'_>, beat: &Beat) -> Result<BeatAnswer> {
         }
     }
     answer.given_back = back.len() as u32;
-    settle::apply(tx, back).await?;
+    settle::apply(tx, &RUNNING, back).await?;
     if !begun.is_empty() {
         sqlx::query("UPDATE running SET begun = 1 WHERE id IN (SELECT value FROM json_each(?1))")
             .bind(json(&begun))

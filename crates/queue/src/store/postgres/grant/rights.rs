@@ -24,6 +24,7 @@ pub(super) struct Task {
 pub(super) const TASKS: [&Task; 4] = [&ENQUEUE, &WORKER, &SCALER, &READ];
 
 /// May add jobs and read none. `SELECT (id)`: the ids are what an enqueue returns, and so it can see which ids are ready.
+/// May answer for a job whose secret it was given: that, and no right, is what counts.
 const ENQUEUE: Task = Task {
     rights: &[
         ("migration", "SELECT"),
@@ -34,7 +35,7 @@ const ENQUEUE: Task = Task {
         ("tally", "INSERT"),
         ("queue", "SELECT (queue, asleep)"),
     ],
-    functions: Functions::Named(&["enqueue", "enqueue_all", "wake"]),
+    functions: Functions::Named(&["enqueue", "enqueue_all", "wake", "resolve", "try_resolve"]),
 };
 
 /// Moves jobs, and keeps the store in order. Sets nothing for queues and kinds but that their workers sleep and that
@@ -47,6 +48,7 @@ const WORKER: Task = Task {
         ("running", "SELECT, INSERT, UPDATE, DELETE"),
         ("later", "SELECT, INSERT, UPDATE, DELETE"),
         ("held", "SELECT, INSERT, UPDATE, DELETE"),
+        ("parked", "SELECT, INSERT, UPDATE, DELETE"),
         ("finished", "SELECT, INSERT, UPDATE, DELETE"),
         ("body", "SELECT, INSERT, UPDATE, DELETE"),
         ("attempt", "SELECT, INSERT, DELETE"),
@@ -75,6 +77,7 @@ const SCALER: Task = Task {
         ("running", "SELECT, UPDATE, DELETE"),
         ("later", "SELECT, INSERT, UPDATE, DELETE"),
         ("held", "SELECT, INSERT, UPDATE, DELETE"),
+        ("parked", "SELECT, INSERT, UPDATE, DELETE"),
         ("finished", "SELECT (id), INSERT"),
         ("body", "SELECT (job_id, part), INSERT, DELETE"),
         ("attempt", "SELECT, INSERT, DELETE"),
@@ -89,8 +92,9 @@ const SCALER: Task = Task {
         ("lane_head", "SELECT, INSERT, DELETE"),
         ("history", "SELECT, INSERT, UPDATE, DELETE"),
     ],
-    // What a rescue and a promotion go through; enqueue and cancel run with their owner's rights, and are not for it.
-    functions: Functions::Named(&["free_again", "let_go", "may_hold", "stands"]),
+    // What a rescue, a promotion and a passed deadline go through; enqueue, cancel and resolve run with their owner's
+    // rights, and are not for it.
+    functions: Functions::Named(&["end_parked", "free_again", "let_go", "may_hold", "stands"]),
 };
 
 /// Sees everything and changes nothing.
@@ -101,6 +105,7 @@ const READ: Task = Task {
         ("running", "SELECT"),
         ("later", "SELECT"),
         ("held", "SELECT"),
+        ("parked", "SELECT"),
         ("finished", "SELECT"),
         ("body", "SELECT"),
         ("attempt", "SELECT"),
