@@ -16,6 +16,7 @@ use super::{
     observe::until,
     queues::depth,
     release,
+    scale::ledger,
     settle::{self, Ending},
     tally::{Lane, Place},
     worker::horizon,
@@ -135,6 +136,7 @@ async fn purge(tx: &mut Tx<'_>, limit: u32) -> Result<u64> {
         .execute(&mut **tx)
         .await
         .map_err(fault)?;
+    ledger::forget(tx).await?;
     forget_dead(tx).await?;
     Ok(gone.len() as u64)
 }

@@ -12,15 +12,18 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Each version's script; the first makes version 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_jobs.sql"), include_str!("migrations/0002_whole_queue.sql")];
+/// Each version's script, in order.
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("migrations/0001_jobs.sql")),
+    (2, include_str!("migrations/0002_whole_queue.sql")),
+    (4, include_str!("migrations/0004_scaling.sql")),
+];
 
 /// The version that began to keep the history of the counters.
 pub(super) const REMEMBERS: i64 = 2;
 
 /// The version that this program needs.
-const NEEDED: i64 = MIGRATIONS.len() as i64;
+const NEEDED: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// Brings the tables to the version of this program, and returns it. Processes that do so at once wait for each other.
 pub(super) async fn migrate(store: &SqliteStore) -> Result<i64> {
@@ -37,10 +40,10 @@ pub(super) async fn migrate(store: &SqliteStore) -> Result<i64> {
             .await
             .map_err(fault)?;
             let found = check(read(tx).await?)?;
-            for (version, script) in (1..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or_default()) {
-                sqlx::raw_sql(*script).execute(&mut **tx).await.map_err(refused)?;
+            for &(version, script) in MIGRATIONS.iter().filter(|(version, _)| *version > found) {
+                sqlx::raw_sql(script).execute(&mut **tx).await.map_err(refused)?;
                 sqlx::query("INSERT INTO migration (version, at) VALUES (?1, ?2)")
-                    .bind::<i64>(version)
+                    .bind(version)
                     .bind(tx.now)
                     .execute(&mut **tx)
                     .await
