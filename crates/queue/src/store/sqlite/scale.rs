@@ -4,6 +4,8 @@ mod lease;
 pub(super) mod places;
 mod pools;
 pub(super) mod ledger;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
