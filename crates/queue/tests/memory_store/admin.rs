@@ -68,7 +68,9 @@ impl Admin for MemoryStore {
         Ok(self.call(|tables| {
             // All are looked at before any is recalled, since some may share a place.
             let recalled: Vec<BootId> = boots.iter().copied().filter(|&boot| tables.may_be_recalled(boot)).collect();
-            recalled.iter().for_each(|&boot| tables.recall(boot));
+            for &boot in &recalled {
+                tables.recall(boot);
+            }
             recalled
         }))
     }

@@ -91,11 +91,8 @@ impl Tables {
 
     /// Ends a drain that is neither a person's nor a leaving place's.
     pub(crate) fn restore_place(&mut self, place: &PlaceName) -> Vec<BootId> {
-        let restorable = |drain: &&Drain| drain.until.is_some() && drain.leaving_until.is_none();
-        if self.places.get(place).filter(restorable).is_none() {
-            return Vec::new();
-        }
-        self.end_drain(place)
+        let restorable = |drain: &Drain| drain.until.is_some() && drain.leaving_until.is_none();
+        if self.places.get(place).is_some_and(restorable) { self.end_drain(place) } else { Vec::new() }
     }
 
     /// Ends a drain, whoever's it is; leaving workers stay so.

@@ -96,10 +96,10 @@ pub async fn a_lease_given_back_is_free_at_once(trial: &Trial<'_>) {
     let shown = record(trial, "scaler").await;
     assert_eq!((shown.holder.as_str(), shown.epoch), ("a", old.epoch), "who had it last is still shown");
     assert!(shown.until <= shown.read_at);
-    assert_superseded("release_lease again", trial.store.release_lease(&old).await);
+    assert_superseded("release_lease again", &trial.store.release_lease(&old).await);
     let new = hold(trial, "scaler", "b", HOUR).await;
     assert!(new.epoch > old.epoch);
-    assert_superseded("release_lease of another's", trial.store.release_lease(&old).await);
+    assert_superseded("release_lease of another's", &trial.store.release_lease(&old).await);
     assert!(matches!(ask(trial, "scaler", "c", HOUR).await, Lease::Taken { by, .. } if by == "b"));
 }
 
@@ -154,7 +154,7 @@ pub async fn what_is_written_after_the_lease_ran_out_is_refused(trial: &Trial<'_
     stage.assert_refused(&fence).await;
 }
 
-fn assert_superseded<T: std::fmt::Debug>(call: &str, answer: Result<T>) {
+fn assert_superseded<T: std::fmt::Debug>(call: &str, answer: &Result<T>) {
     assert!(matches!(answer, Err(Error::Superseded)), "{call}: {answer:?}");
 }
 
@@ -187,9 +187,15 @@ impl<'t, 'f> Stage<'t, 'f> {
             (self.trial.store.pools(None).await.unwrap(), self.trial.store.workers().await.unwrap());
         let mut leases = self.trial.store.leases().await.unwrap();
         let time = chrono::DateTime::UNIX_EPOCH;
-        pools.iter_mut().for_each(|pool| pool.read_at = time);
-        workers.iter_mut().for_each(|worker| worker.read_at = time);
-        leases.iter_mut().for_each(|lease| lease.read_at = time);
+        for pool in &mut pools {
+            pool.read_at = time;
+        }
+        for worker in &mut workers {
+            worker.read_at = time;
+        }
+        for lease in &mut leases {
+            lease.read_at = time;
+        }
         let ledger = self.trial.store.ledger(None, None, 100).await.unwrap();
         format!("{pools:#?} {workers:#?} {leases:#?} {ledger:#?}")
     }
@@ -197,15 +203,15 @@ impl<'t, 'f> Stage<'t, 'f> {
     async fn assert_refused(&self, fence: &Fence) {
         let store = &self.trial.store;
         let before = self.look().await;
-        assert_superseded("publish", store.publish(fence, &[pool("other")]).await);
-        assert_superseded("withhold", store.withhold(fence, POOL, &names(["i-1", "i-3"]), 2 * HOUR).await);
-        assert_superseded("withhold of none", store.withhold(fence, POOL, &[], HOUR).await);
-        assert_superseded("restore", store.restore(fence, POOL, &names(["i-1"])).await);
-        assert_superseded("let_go", store.let_go(fence, POOL, "i-1", self.drained, HOUR).await);
-        assert_superseded("keep", store.keep(fence, POOL, &names(["i-2"])).await);
-        assert_superseded("forget", store.forget(fence, POOL, &names(["i-1", "i-2"])).await);
-        assert_superseded("record", store.record(fence, &[self.decision()]).await);
-        assert_superseded("release_lease", store.release_lease(fence).await);
+        assert_superseded("publish", &store.publish(fence, &[pool("other")]).await);
+        assert_superseded("withhold", &store.withhold(fence, POOL, &names(["i-1", "i-3"]), 2 * HOUR).await);
+        assert_superseded("withhold of none", &store.withhold(fence, POOL, &[], HOUR).await);
+        assert_superseded("restore", &store.restore(fence, POOL, &names(["i-1"])).await);
+        assert_superseded("let_go", &store.let_go(fence, POOL, "i-1", self.drained, HOUR).await);
+        assert_superseded("keep", &store.keep(fence, POOL, &names(["i-2"])).await);
+        assert_superseded("forget", &store.forget(fence, POOL, &names(["i-1", "i-2"])).await);
+        assert_superseded("record", &store.record(fence, &[self.decision()]).await);
+        assert_superseded("release_lease", &store.release_lease(fence).await);
         assert_eq!(self.look().await, before, "under {fence:?}");
     }
 

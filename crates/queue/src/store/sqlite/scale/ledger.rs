@@ -28,36 +28,7 @@ const fn name(weight: Weight) -> &'static str {
 
 pub(super) async fn record(tx: &mut Tx<'_>, decisions: &[NewDecision]) -> Result<()> {
     for decision in decisions {
-        let latest = sqlx::query(include_str!("latest.sql"))
-            .bind(&decision.pool)
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(fault)?
-            .filter(|row| row.get::<&str, _>(1) == name(decision.weight) && row.get::<&str, _>(2) == decision.gist);
-        match latest {
-            Some(row) => {
-                sqlx::query("UPDATE decision SET detail = ?2, last_at = ?3, count = count + 1 WHERE id = ?1")
-                    .bind(row.get::<i64, _>(0))
-                    .bind(&decision.detail.0)
-                    .bind(tx.now)
-                    .execute(&mut **tx)
-                    .await
-                    .map_err(fault)?;
-            }
-            None => {
-                let id = allocate(tx, 1).await?;
-                sqlx::query(include_str!("decide.sql"))
-                    .bind(id)
-                    .bind(&decision.pool)
-                    .bind(name(decision.weight))
-                    .bind(&decision.gist)
-                    .bind(&decision.detail.0)
-                    .bind(tx.now)
-                    .execute(&mut **tx)
-                    .await
-                    .map_err(fault)?;
-            }
-        }
+        write_down(tx, decision).await?;
         if let Some(state) = &decision.state {
             sqlx::query("UPDATE pool SET state = ?2 WHERE name = ?1")
                 .bind(&decision.pool)
@@ -67,6 +38,22 @@ pub(super) async fn record(tx: &mut Tx<'_>, decisions: &[NewDecision]) -> Result
                 .map_err(fault)?;
         }
     }
+    Ok(())
+}
+
+/// Counts a decision with its pool's latest if it is equal to that; else it is an entry of its own.
+async fn write_down(tx: &mut Tx<'_>, decision: &NewDecision) -> Result<()> {
+    let latest = sqlx::query(include_str!("latest.sql")).bind(&decision.pool).fetch_optional(&mut **tx).await;
+    let equal = |row: &SqliteRow| (row.get(1), row.get(2)) == (name(decision.weight), &*decision.gist);
+    let query = match latest.map_err(fault)?.filter(equal) {
+        Some(row) => sqlx::query(include_str!("decide_again.sql")).bind(row.get::<i64, _>(0)),
+        None => sqlx::query(include_str!("decide.sql"))
+            .bind(allocate(tx, 1).await?)
+            .bind(&decision.pool)
+            .bind(name(decision.weight))
+            .bind(&decision.gist),
+    };
+    query.bind(&decision.detail.0).bind(tx.now).execute(&mut **tx).await.map_err(fault)?;
     Ok(())
 }
 
