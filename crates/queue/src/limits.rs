@@ -28,6 +28,9 @@ pub const MAX_DELAY: Duration = Duration::from_hours(10 * 365 * 24);
 /// The most jobs in one bulk enqueue.
 pub const MAX_BULK: usize = 50_000;
 
+/// A worker whose last beat is longer ago than this is not counted on to claim what lies ready.
+pub const LATELY: Duration = Duration::from_secs(10);
+
 /// How often a job may be interrupted (stop, death, hung) before it is failed as quarantined.
 pub const MAX_INTERRUPTIONS: u16 = 20;
 

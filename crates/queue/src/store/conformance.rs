@@ -2,7 +2,7 @@
 //! [`writing_a_store`](super::writing_a_store).
 //!
 //! # What a store must promise
-//! A store implements [`Enqueue`], [`Claim`], [`Observe`], [`Maintain`] and [`Admin`]; whatever does so is a
+//! A store implements [`Enqueue`], [`Claim`], [`Observe`], [`Maintain`], [`Scale`] and [`Admin`]; whatever does so is a
 //! [`Store`]. Each method says what it does; the promises that span several of them are these:
 //!
 //! - **A job is in one place.** It has one state at any moment, and goes from one to another only as
@@ -36,6 +36,16 @@
 //!   ([`deadlines`]).
 //! - **What a scaler reads is what it needs to know**: who waits at which priority and for how long, what is demand, and
 //!   what happened lately ([`recent`]).
+//! - **One scaler acts at a time.** A lease is held by one, and what is written under an older one, or after it ran out,
+//!   changes nothing ([`leases`]).
+//! - **A pool is what its scaler made known last, and what a person ordered stands above it**; where lower ordinals are
+//!   to claim first, every beat says how much they can take ([`pools`]).
+//! - **A drain belongs to the place.** Whatever comes up there claims nothing until it ends, which needs nobody; a
+//!   person's has no end and stands above the scaler's ([`places`]).
+//! - **Nothing that is let go runs a job**: a place goes only while nothing runs there and nobody could claim, and whatever
+//!   comes up there then is leaving ([`removals`]).
+//! - **Every decision is kept with its reasons**, equal ones in a row as one ([`ledger`]).
+//! - **What falls due soon is known**, and only what may then be claimed ([`known`]).
 //!
 //! # How to run it
 //! Enable the feature `conformance` of this crate among the dev-dependencies, say how the suite comes by a store, and
@@ -101,6 +111,13 @@ pub mod parking;
 pub mod answers;
 pub mod deadlines;
 pub mod recent;
+mod scaling;
+pub mod leases;
+pub mod pools;
+pub mod places;
+pub mod removals;
+pub mod ledger;
+pub mod known;
 
 use std::{fmt, sync::Arc};
 
@@ -110,7 +127,7 @@ use crate::{NewJob, Result, store::Enqueued};
 
 use super::Store;
 #[expect(unused_imports, reason = "named by the page above")]
-use super::{Admin, Claim, Enqueue, Maintain, Observe};
+use super::{Admin, Claim, Enqueue, Maintain, Observe, Scale};
 
 pub use trial::Trial;
 
@@ -407,6 +424,69 @@ macro_rules! conformance_tests {
                 suspects_are_counted_apart_from_all_that_is_held
                 what_happened_in_the_last_minutes_is_recent
             }
+            leases {
+                a_lease_is_held_by_one
+                a_renewal_keeps_the_number
+                a_lease_is_taken_only_after_its_end
+                a_lease_that_ran_out_is_another_also_for_its_holder
+                a_lease_given_back_is_free_at_once
+                of_many_that_ask_at_once_one_gets_it
+                what_is_written_under_another_number_is_refused
+                what_is_written_after_the_lease_ran_out_is_refused
+            }
+            pools {
+                a_published_pool_is_shown
+                publishing_replaces_what_the_lease_made_known_before
+                the_pools_of_another_lease_stay
+                an_order_stands_until_another_comes
+                an_order_ends_at_its_time
+                a_beat_tells_the_free_slots_below
+                without_an_order_no_beat_tells_of_free_slots
+                a_silent_worker_is_not_counted_on
+            }
+            places {
+                a_drained_place_drains_every_worker_there
+                what_registers_at_a_drained_place_comes_up_draining
+                a_place_without_a_worker_is_drained_too
+                a_renewed_drain_keeps_its_number_and_a_lapsed_one_gets_another
+                the_end_of_a_drain_needs_nobody
+                a_persons_drain_covers_the_place_and_stands_above_the_scalers
+                a_persons_drain_takes_a_scalers_over
+                a_recall_ends_the_drain_of_the_place
+                a_restored_place_claims_again
+                a_place_belongs_to_its_pool
+                a_worker_without_a_place_is_drained_for_itself
+                a_forgotten_place_is_open_to_whatever_comes
+                once_a_place_is_drained_no_claim_lands
+            }
+            removals {
+                a_place_goes_only_by_its_drains_number
+                a_place_whose_drain_has_ended_does_not_go
+                a_place_where_a_job_runs_does_not_go
+                a_place_that_leaves_is_not_recalled
+                what_registers_at_a_leaving_place_comes_up_leaving
+                a_leave_ends_with_its_lease
+                a_place_that_is_kept_is_drained_again
+                a_persons_place_that_is_kept_is_that_persons
+                a_leaving_place_that_is_forgotten_is_open_to_whatever_comes
+                a_place_never_goes_while_a_job_runs_there
+            }
+            ledger {
+                a_decision_is_shown_as_it_was_taken
+                equal_decisions_in_a_row_are_one_entry
+                different_decisions_are_entries_of_their_own
+                the_ledger_is_read_by_pool_by_time_and_to_a_limit
+                a_pools_state_is_remembered_with_its_decision
+                a_purge_leaves_what_was_decided_lately
+            }
+            known {
+                scheduled_jobs_are_counted_by_when_they_fall_due
+                there_are_at_most_sixty_steps
+                what_is_overdue_comes_first
+                only_the_queues_that_were_asked_for_count
+                paused_queues_and_kinds_are_left_out
+                connections_are_shown_where_there_are_any
+            }
         }
     };
 
@@ -463,6 +543,12 @@ mod tests {
             ("answers", include_str!("conformance/answers.rs")),
             ("deadlines", include_str!("conformance/deadlines.rs")),
             ("recent", include_str!("conformance/recent.rs")),
+            ("leases", include_str!("conformance/leases.rs")),
+            ("pools", include_str!("conformance/pools.rs")),
+            ("places", include_str!("conformance/places.rs")),
+            ("removals", include_str!("conformance/removals.rs")),
+            ("ledger", include_str!("conformance/ledger.rs")),
+            ("known", include_str!("conformance/known.rs")),
         ];
         assert_eq!(sources.map(|(file, _)| file).to_vec(), CASES.iter().map(|(file, _)| *file).collect::<Vec<_>>());
         for ((file, source), (_, listed)) in sources.into_iter().zip(CASES) {

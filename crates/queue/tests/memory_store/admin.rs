@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use headcount_queue::{
     Error, JobId, Resolution, Result, Secret, State,
     store::{
@@ -13,6 +14,7 @@ use headcount_queue::{
 
 use super::{
     MemoryStore,
+    places::place_of,
     tables::{Place, Row, Tables},
 };
 
@@ -54,34 +56,16 @@ impl Admin for MemoryStore {
     async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>> {
         Ok(self.call(|tables| {
             let until = lease.map(|lease| tables.after(lease));
-            let mut drained = Vec::new();
-            for boot in boots {
-                let Some(worker) = tables.workers.get_mut(boot) else { continue };
-                match worker.state {
-                    WorkerState::Active => worker.drain_epoch += 1,
-                    WorkerState::Draining => {}
-                    WorkerState::Leaving | WorkerState::Dead => continue,
-                }
-                // A drain without end is a person's, which no lease shortens.
-                if worker.state == WorkerState::Active || worker.drain_until.is_some() || until.is_none() {
-                    worker.drained_by = Some(by.to_owned());
-                    worker.drain_until = until;
-                }
-                worker.state = WorkerState::Draining;
-                drained.push((*boot, worker.drain_epoch));
-            }
-            drained
+            boots.iter().filter_map(|&boot| Some((boot, tables.drain(boot, by, until)?))).collect()
         }))
     }
 
     async fn recall(&self, boots: &[BootId]) -> Result<Vec<BootId>> {
         Ok(self.call(|tables| {
-            let mut recalled = Vec::new();
-            for boot in boots {
-                if let Some(worker) = tables.workers.get_mut(boot).filter(|w| w.state == WorkerState::Draining) {
-                    worker.recall();
-                    recalled.push(*boot);
-                }
+            // All are looked at before any is recalled, since some may share a place.
+            let recalled: Vec<BootId> = boots.iter().copied().filter(|&boot| tables.may_be_recalled(boot)).collect();
+            for &boot in &recalled {
+                tables.recall(boot);
             }
             recalled
         }))
@@ -125,6 +109,42 @@ impl Admin for MemoryStore {
 }
 
 impl Tables {
+    /// Drains a worker's place, or the worker alone where it has none, and says the number of the drain.
+    fn drain(&mut self, boot: BootId, by: &str, until: Option<DateTime<Utc>>) -> Option<i64> {
+        let worker = self.workers.get(&boot)?;
+        if matches!(worker.state, WorkerState::Leaving | WorkerState::Dead) {
+            return None;
+        }
+        if let Some(place) = place_of(&worker.new) {
+            return Some(self.drain_place(&place, by, until));
+        }
+        let number = self.number();
+        let worker = self.workers.get_mut(&boot)?;
+        if worker.state == WorkerState::Active {
+            worker.drain_epoch = number;
+        }
+        // A drain without end is a person's, which no lease shortens.
+        if worker.state == WorkerState::Active || worker.drain_until.is_some() || until.is_none() {
+            worker.drained_by = Some(by.to_owned());
+            worker.drain_until = until;
+        }
+        worker.state = WorkerState::Draining;
+        Some(worker.drain_epoch)
+    }
+
+    fn may_be_recalled(&self, boot: BootId) -> bool {
+        let worker = self.workers.get(&boot).filter(|worker| worker.state == WorkerState::Draining);
+        worker.is_some_and(|worker| place_of(&worker.new).is_none_or(|place| !self.leaves(&place)))
+    }
+
+    fn recall(&mut self, boot: BootId) {
+        let Some(worker) = self.workers.get_mut(&boot) else { return };
+        worker.recall();
+        if let Some(place) = place_of(&worker.new) {
+            self.end_drain(&place);
+        }
+    }
+
     /// The state of a job, if the action may move it from there.
     fn check(&self, id: JobId, action: Action) -> Result<Place> {
         let place = self.jobs.get(&id).ok_or(Error::NotFound(id))?.place;

@@ -5,7 +5,7 @@
 //! and no two calls ever meet: what is left is what a store promises, and nothing of how a database is brought to keep it.
 //! It has no listeners (its workers poll), no transactions of a caller's (there is no database to share), and no roles.
 //!
-//! In reading order: what is kept, where a job goes when its attempt ends, who answers for one that is parked, who holds a key, and the five roles.
+//! In reading order: what is kept, where a job goes when its attempt ends, who answers for one that is parked, who holds a key, and the six roles.
 
 mod tables;
 mod counters;
@@ -19,6 +19,7 @@ mod observe;
 mod filter;
 mod maintain;
 mod scale;
+mod places;
 mod admin;
 mod suite;
 

@@ -53,6 +53,7 @@ impl Maintain for MemoryStore {
                 tables.remove(id);
             }
             tables.forget_dead();
+            tables.forget_decisions();
             expired.len() as u64
         }))
     }

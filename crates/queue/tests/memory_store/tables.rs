@@ -10,7 +10,11 @@ use headcount_queue::{
     store::{BootId, NewWorker, Settings, Target, Token, WorkerState},
 };
 
-use super::counters::Counters;
+use super::{
+    counters::Counters,
+    places::{Drain, PlaceName},
+    scale::Scaling,
+};
 
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +138,8 @@ pub(crate) struct Worker {
     pub(crate) drain_epoch: i64,
     pub(crate) drained_by: Option<String>,
     pub(crate) drain_until: Option<DateTime<Utc>>,
+    /// It leaves with its place, until then.
+    pub(crate) leaving_until: Option<DateTime<Utc>>,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) beat_at: DateTime<Utc>,
 }
@@ -159,6 +165,8 @@ pub(crate) struct Tables {
     pub(crate) workers: BTreeMap<BootId, Worker>,
     pub(crate) settings: BTreeMap<Target, Settings>,
     pub(crate) counters: Counters,
+    pub(crate) places: BTreeMap<PlaceName, Drain>,
+    pub(crate) scaling: Scaling,
 }
 
 impl Tables {
@@ -174,6 +182,8 @@ impl Tables {
             workers: BTreeMap::new(),
             settings: BTreeMap::new(),
             counters: Counters::new(now),
+            places: BTreeMap::new(),
+            scaling: Scaling::default(),
         }
     }
 
@@ -182,12 +192,8 @@ impl Tables {
         let now = now.max(self.now);
         self.counters.pass_time(self.now, now);
         self.now = now;
-        for worker in self.workers.values_mut() {
-            // A drain ends with its lease, whoever looks first.
-            if worker.state == WorkerState::Draining && worker.drain_until.is_some_and(|until| until <= now) {
-                worker.recall();
-            }
-        }
+        // A drain ends with its lease, whoever looks first.
+        self.end_drains();
     }
 
     /// So long from now; a length that no calendar holds is cut.

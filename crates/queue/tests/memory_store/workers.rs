@@ -41,16 +41,22 @@ impl Tables {
 
     pub(crate) fn register(&mut self, new: &NewWorker) -> WorkerState {
         let now = self.now;
-        let worker = self.workers.entry(new.boot).or_insert_with(|| Worker {
-            new: new.clone(),
-            state: WorkerState::Active,
-            busy: 0,
-            drain_epoch: 0,
-            drained_by: None,
-            drain_until: None,
-            started_at: now,
-            beat_at: now,
-        });
+        if !self.workers.contains_key(&new.boot) {
+            let mut worker = Worker {
+                new: new.clone(),
+                state: WorkerState::Active,
+                busy: 0,
+                drain_epoch: 0,
+                drained_by: None,
+                drain_until: None,
+                leaving_until: None,
+                started_at: now,
+                beat_at: now,
+            };
+            self.place(&mut worker);
+            self.workers.insert(new.boot, worker);
+        }
+        let worker = self.workers.get_mut(&new.boot).expect("it is there by now");
         if worker.state != WorkerState::Dead {
             worker.beat_at = now;
         }
@@ -74,6 +80,8 @@ impl Tables {
         worker.beat_at = now;
         worker.busy = beat.started.len() as u32;
         answer.state = worker.state;
+        let new = worker.new.clone();
+        answer.free_below = self.free_below(&new);
         for &(id, claim) in &beat.holds {
             let row = self.jobs.get_mut(&id);
             let own = row.and_then(|row| match &mut row.place {

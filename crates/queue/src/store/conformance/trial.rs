@@ -331,11 +331,12 @@ pub(super) struct Hand {
     pub(super) claims: i64,
 }
 
-/// A worker that announces itself for these queues.
+/// A worker that announces itself for these queues, at a place of its own.
 pub(super) fn new_worker(queues: &str) -> NewWorker {
+    let boot = BootId::random();
     NewWorker {
-        boot: BootId::random(),
-        instance: Some("instance-1".into()),
+        boot,
+        instance: Some(format!("instance-1-{boot}")),
         host: "host-1".into(),
         pid: 4711,
         pool: Some("pool-1".into()),
@@ -347,9 +348,15 @@ pub(super) fn new_worker(queues: &str) -> NewWorker {
 
 impl Hand {
     pub(super) async fn register(store: Arc<dyn Store>, queues: &str) -> Self {
-        let worker = new_worker(queues);
-        assert_eq!(store.register(&worker).await.expect("a worker registers"), WorkerState::Active);
-        Self { boot: worker.boot, store, queues: worker.queues, claims: 0 }
+        let (hand, state) = Self::announce(store, new_worker(queues)).await;
+        assert_eq!(state, WorkerState::Active);
+        hand
+    }
+
+    /// This worker, and the state in which it comes up.
+    pub(super) async fn announce(store: Arc<dyn Store>, worker: NewWorker) -> (Self, WorkerState) {
+        let state = store.register(&worker).await.expect("a worker registers");
+        (Self { boot: worker.boot, store, queues: worker.queues, claims: 0 }, state)
     }
 
     /// The same worker, speaking through another handle.

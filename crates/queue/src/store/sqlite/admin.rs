@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::Row;
+use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
     SqliteStore,
@@ -14,7 +14,9 @@ use super::{
     drift,
     enqueue::allocate,
     fault::fault,
-    json, micros, migrate, parking, settings,
+    json, micros, migrate, parking,
+    scale::places,
+    settings,
     settle::{self},
     tally::{Lane, Place},
 };
@@ -52,35 +54,20 @@ impl Admin for SqliteStore {
     }
 
     async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>> {
-        let boots = json(boots);
         self.write(Durability::Full, async |tx| {
             let until = lease.map(|lease| tx.now + micros(lease));
-            let rows = sqlx::query(include_str!("drain.sql"))
-                .bind(&boots)
-                .bind(by)
-                .bind(until)
-                .bind(tx.now)
-                .fetch_all(&mut **tx)
-                .await
-                .map_err(fault)?;
-            Ok(rows.iter().map(|row| (BootId(row.get(0)), row.get(1))).collect())
+            drain(tx, &json(boots), by, until).await
         })
         .await
     }
 
     async fn recall(&self, boots: &[BootId]) -> Result<Vec<BootId>> {
-        let boots = json(boots);
-        self.write(Durability::Full, async |tx| {
-            let rows = sqlx::query(include_str!("recall.sql")).bind(&boots).fetch_all(&mut **tx).await;
-            // One whose drain had ended by itself was not draining any more.
-            let draining = |until: Option<i64>| until.is_none_or(|until| until > tx.now);
-            Ok(rows.map_err(fault)?.iter().filter(|row| draining(row.get(1))).map(|row| BootId(row.get(0))).collect())
-        })
-        .await
+        self.write(Durability::Full, async |tx| recall(tx, &json(boots)).await).await
     }
 
     async fn leave(&self, boot: BootId, drain: i64) -> Result<bool> {
         self.write(Durability::Full, async |tx| {
+            places::end_drains(tx).await?;
             let done = sqlx::query(include_str!("leave.sql"))
                 .bind(boot.0)
                 .bind(drain)
@@ -95,11 +82,8 @@ impl Admin for SqliteStore {
 
     async fn stay(&self, boot: BootId) -> Result<bool> {
         self.write(Durability::Full, async |tx| {
-            let done = sqlx::query("UPDATE worker SET state = 'draining' WHERE boot = ?1 AND state = 'leaving'")
-                .bind(boot.0)
-                .execute(&mut **tx)
-                .await
-                .map_err(fault)?;
+            places::end_drains(tx).await?;
+            let done = sqlx::query(include_str!("stay.sql")).bind(boot.0).execute(&mut **tx).await.map_err(fault)?;
             Ok(done.rows_affected() > 0)
         })
         .await
@@ -129,6 +113,33 @@ impl Admin for SqliteStore {
     async fn check_version(&self) -> Result<()> {
         self.within(migrate::check_version(self)).await
     }
+}
+
+/// Drains the places of these workers; those without one are drained for themselves.
+async fn drain(tx: &mut Tx<'_>, boots: &str, by: &str, until: Option<i64>) -> Result<Vec<(BootId, i64)>> {
+    places::end_drains(tx).await?;
+    let rows = sqlx::query(include_str!("places_of.sql")).bind(boots).fetch_all(&mut **tx).await.map_err(fault)?;
+    let of: Vec<_> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    places::drain(tx, &of, by, until).await?;
+    sqlx::query(include_str!("drain.sql"))
+        .bind(boots)
+        .bind(by)
+        .bind(until)
+        .bind(tx.now)
+        .execute(&mut **tx)
+        .await
+        .map_err(fault)?;
+    let rows = sqlx::query(include_str!("drained.sql")).bind(boots).fetch_all(&mut **tx).await.map_err(fault)?;
+    Ok(rows.iter().map(|row| (BootId(row.get(0)), row.get(1))).collect())
+}
+
+/// Lets these workers claim again, and whoever else drains at their places.
+async fn recall(tx: &mut Tx<'_>, boots: &str) -> Result<Vec<BootId>> {
+    places::end_drains(tx).await?;
+    let rows = sqlx::query(include_str!("recall.sql")).bind(boots).fetch_all(&mut **tx).await.map_err(fault)?;
+    let place = |row: &SqliteRow| row.get::<Option<String>, _>(1).zip(row.get::<Option<String>, _>(2));
+    places::end(tx, &rows.iter().filter_map(place).collect::<Vec<_>>()).await?;
+    Ok(rows.iter().map(|row| BootId(row.get(0))).collect())
 }
 
 /// Where a job is, and which counters count it there.

@@ -122,7 +122,7 @@ async fn claim(tx: &mut Tx<'_>, boot: BootId, queues: &str, want: Want, order: O
     let Some(standing) = standing.filter(|_| gate == Gate::Open) else {
         return Ok(claimed);
     };
-    standing.settle(tx, boot).await?;
+    standing.settle(tx).await?;
     let suspects = suspects(tx, queues).await?;
     claimed.suspects = !suspects.is_empty();
     if want.claim == 0 || want.jobs == 0 {

@@ -18,6 +18,7 @@ use super::{
     parking,
     queues::depth,
     release,
+    scale::ledger,
     settle::{self, RUNNING},
     tally::{Lane, Place},
     worker::horizon,
@@ -137,6 +138,7 @@ async fn purge(tx: &mut Tx<'_>, limit: u32) -> Result<u64> {
         .execute(&mut **tx)
         .await
         .map_err(fault)?;
+    ledger::forget(tx).await?;
     forget_dead(tx).await?;
     Ok(gone.len() as u64)
 }

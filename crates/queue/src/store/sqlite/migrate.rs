@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_jobs.sql"),
     include_str!("migrations/0002_whole_queue.sql"),
     include_str!("migrations/0003_parked.sql"),
+    include_str!("migrations/0004_scaling.sql"),
 ];
 
 /// The version that began to keep the history of the counters.

@@ -6,7 +6,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{SqliteStore, fault::fault, find, json, queues, ranges, settings, time, worker::state};
+use super::{
+    SqliteStore,
+    fault::fault,
+    find, json, queues, ranges, settings, time,
+    worker::{state, state_at},
+};
 use crate::{
     AttemptOutcome, AttemptRecord, Binding, JobId, JobRecord, Json, QueueState, Result, WorkerRecord,
     store::{BootId, Filter, Observe, Outstanding, Settings, WorkerState},
@@ -146,10 +151,8 @@ fn attempt(row: &SqliteRow) -> AttemptRecord {
 
 fn worker(row: &SqliteRow, now: i64) -> WorkerRecord {
     let drain_until: Option<i64> = row.get("drain_until");
-    let stored = state(row.get("state"));
-    // A drain that has ended by itself is written down by the worker's next claim or beat; it is over already.
-    let lapsed = stored == WorkerState::Draining && drain_until.is_some_and(|until| until <= now);
-    let state = if lapsed { WorkerState::Active } else { stored };
+    // A drain that has ended by itself is written down by whoever acts next; it is over already.
+    let state = state_at(state(row.get("state")), drain_until, row.get("leaving_until"), now);
     let drained = matches!(state, WorkerState::Draining | WorkerState::Leaving);
     WorkerRecord {
         boot: BootId(row.get("boot")),

@@ -1,78 +1,147 @@
-//! What a scaler keeps.
+//! What a scaler keeps: who acts, which pools there are, which places are drained, what was decided.
+
+mod lease;
+pub(super) mod places;
+mod pools;
+pub(super) mod ledger;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+
+use self::places::Place;
+use super::{
+    SqliteStore,
+    connection::{Durability, Tx},
+    fault::fault,
+    micros, ranges, time,
+};
 use crate::{
-    Binding, Error, Result,
+    Binding, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
         Scale,
     },
 };
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 
-use super::SqliteStore;
+/// How many steps [`Scale::known`] has.
+const STEPS: i64 = 60;
+
+/// How many jobs it counts.
+const COUNTED: i64 = 100_000;
 
 #[async_trait]
 impl Scale for SqliteStore {
-    async fn lease(&self, _: &str, _: &str, _: Duration) -> Result<Lease> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn lease(&self, lease: &str, holder: &str, length: Duration) -> Result<Lease> {
+        self.write(Durability::Full, async |tx| lease::take(tx, lease, holder, length).await).await
     }
 
-    async fn release_lease(&self, _: &Fence) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn release_lease(&self, fence: &Fence) -> Result<()> {
+        self.under(fence, async |tx, _| lease::release(tx, fence).await).await
     }
 
     async fn leases(&self) -> Result<Vec<LeaseRecord>> {
-        Err(Error::Rejected("not built yet".into()))
+        self.read(async |tx| lease::leases(tx).await).await
     }
 
-    async fn publish(&self, _: &Fence, _: &[NewPool]) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn publish(&self, fence: &Fence, pools: &[NewPool]) -> Result<()> {
+        self.under(fence, async |tx, _| pools::publish(tx, &fence.lease, pools).await).await
     }
 
-    async fn pools(&self, _: Option<&str>) -> Result<Vec<PoolRecord>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn pools(&self, name: Option<&str>) -> Result<Vec<PoolRecord>> {
+        self.read(async |tx| pools::pools(tx, name).await).await
     }
 
-    async fn order(&self, _: &str, _: &str, _: &Override) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn order(&self, pool: &str, by: &str, order: &Override) -> Result<()> {
+        self.write(Durability::Full, async |tx| pools::order(tx, pool, by, order).await).await
     }
 
-    async fn withhold(&self, _: &Fence, _: &str, _: &[String], _: Duration) -> Result<Vec<i64>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn withhold(&self, fence: &Fence, pool: &str, instances: &[String], lease: Duration) -> Result<Vec<i64>> {
+        let places = named(pool, instances);
+        self.under(fence, async |tx, holder| {
+            let until = tx.now + micros(lease);
+            places::drain(tx, &places, holder, Some(until)).await
+        })
+        .await
     }
 
-    async fn restore(&self, _: &Fence, _: &str, _: &[String]) -> Result<Vec<BootId>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn restore(&self, fence: &Fence, pool: &str, instances: &[String]) -> Result<Vec<BootId>> {
+        let places = named(pool, instances);
+        self.under(fence, async |tx, _| places::restore(tx, &places).await).await
     }
 
-    async fn let_go(&self, _: &Fence, _: &str, _: &str, _: i64, _: Duration) -> Result<bool> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn let_go(&self, fence: &Fence, pool: &str, instance: &str, epoch: i64, lease: Duration) -> Result<bool> {
+        let place = (pool.to_owned(), instance.to_owned());
+        self.under(fence, async |tx, _| {
+            let until = tx.now + micros(lease);
+            places::let_go(tx, &place, epoch, until).await
+        })
+        .await
     }
 
-    async fn keep(&self, _: &Fence, _: &str, _: &[String]) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn keep(&self, fence: &Fence, pool: &str, instances: &[String]) -> Result<()> {
+        let places = named(pool, instances);
+        self.under(fence, async |tx, _| places::keep(tx, &places).await).await
     }
 
-    async fn forget(&self, _: &Fence, _: &str, _: &[String]) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn forget(&self, fence: &Fence, pool: &str, instances: &[String]) -> Result<()> {
+        let places = named(pool, instances);
+        self.under(fence, async |tx, _| places::forget(tx, &places).await).await
     }
 
-    async fn record(&self, _: &Fence, _: &[NewDecision]) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn record(&self, fence: &Fence, decisions: &[NewDecision]) -> Result<()> {
+        self.under(fence, async |tx, _| ledger::record(tx, decisions).await).await
     }
 
-    async fn ledger(&self, _: Option<&str>, _: Option<DateTime<Utc>>, _: u32) -> Result<Vec<Decided>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn ledger(&self, pool: Option<&str>, at: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<Decided>> {
+        self.read(async |tx| ledger::ledger(tx, pool, at, limit).await).await
     }
 
-    async fn known(&self, _: &Binding, _: Duration) -> Result<Vec<Known>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn known(&self, queues: &Binding, within: Duration) -> Result<Vec<Known>> {
+        let queues = ranges(queues);
+        self.read(async |tx| known(tx, &queues, within).await).await
     }
 
+    /// None: whoever may open the file may read it.
     async fn connections(&self) -> Result<Option<Connections>> {
-        Err(Error::Rejected("not built yet".into()))
+        Ok(None)
     }
+}
+
+impl SqliteStore {
+    /// A write of the lease's holder, who is named to it. It finds only drains that are in force.
+    async fn under<T>(&self, fence: &Fence, work: impl AsyncFnOnce(&mut Tx<'_>, &str) -> Result<T>) -> Result<T> {
+        self.write(Durability::Full, async |tx| {
+            let holder = lease::check(tx, fence).await?;
+            places::end_drains(tx).await?;
+            work(tx, &holder).await
+        })
+        .await
+    }
+}
+
+fn named(pool: &str, instances: &[String]) -> Vec<Place> {
+    instances.iter().map(|instance| (pool.to_owned(), instance.clone())).collect()
+}
+
+async fn known(tx: &mut Tx<'_>, queues: &str, within: Duration) -> Result<Vec<Known>> {
+    let within = micros(within);
+    let (now, end) = (tx.now, tx.now + within);
+    // Rounded up: sixty of them reach the end.
+    let step = ((within + STEPS - 1) / STEPS).max(1);
+    let rows = sqlx::query(include_str!("scale/known.sql"))
+        .bind(queues)
+        .bind(now)
+        .bind(step)
+        .bind(end)
+        .bind(COUNTED)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(fault)?;
+    let at = |n: i64| time((now + n * step).min(end));
+    Ok(rows.iter().map(|row| Known { at: at(row.get(0)), count: row.get::<i64, _>(1) as u64 }).collect())
 }

@@ -95,7 +95,10 @@ const HOT: &[(&str, &str)] = &[
     ("held_by_worker", include_str!("held_by_worker.sql")),
     ("isolate", include_str!("isolate.sql")),
     ("jobs", include_str!("jobs.sql")),
+    ("known", include_str!("scale/known.sql")),
+    ("free_below", include_str!("scale/free_below.sql")),
     ("let_go", include_str!("let_go.sql")),
+    ("let_place_go", include_str!("scale/let_place_go.sql")),
     ("lanes", include_str!("lanes.sql")),
     ("leave", include_str!("leave.sql")),
     ("next_due", include_str!("next_due.sql")),
@@ -156,12 +159,13 @@ async fn complaints(store: &SqliteStore, name: &str, statement: &str) -> Vec<Str
             let excused = match name {
                 "first due" => line.contains("USING COVERING INDEX later_due"),
                 "resumed" => line.contains("USING COVERING INDEX held_paused"),
-                "outstanding" | "next_due" => line == "SCAN b",
+                "outstanding" | "next_due" | "known" => line == "SCAN b",
                 "oldest" => line == "SCAN l",
                 _ => false,
             };
-            // A claim's suspects are few, and so are the lanes of a queue, the queues, and the jobs of a page.
-            let few = ["suspects", "oldest", "next_due", "outstanding", "found", "jobs"];
+            // A claim's suspects are few, and so are the lanes of a queue, the queues, the jobs of a page, and the
+            // steps by which jobs are counted.
+            let few = ["suspects", "oldest", "next_due", "outstanding", "found", "jobs", "known"];
             let sorts = line.contains("TEMP B-TREE") && !few.contains(&name);
             scans && !excused || sorts
         })

@@ -9,10 +9,12 @@ use super::{
     ending::Ending,
     fault::fault,
     json, micros,
+    scale::places,
     settle::{self, RUNNING},
 };
 use crate::{
     JobId, Result,
+    limits::LATELY,
     store::{Beat, BeatAnswer, BootId, Gate, NewWorker, WorkerState},
 };
 
@@ -30,10 +32,9 @@ impl Standing {
     pub(super) async fn read(tx: &mut Tx<'_>, boot: BootId) -> Result<Option<Self>> {
         let row = sqlx::query(include_str!("gate.sql")).bind(boot.0).fetch_optional(&mut **tx).await.map_err(fault)?;
         Ok(row.map(|row| {
-            let state = state(row.get(0));
-            let lapsed =
-                state == WorkerState::Draining && row.get::<Option<i64>, _>(1).is_some_and(|until| until <= tx.now);
-            Self { state: if lapsed { WorkerState::Active } else { state }, lapsed, holds: row.get(2) }
+            let written = state(row.get(0));
+            let state = state_at(written, row.get(1), row.get(2), tx.now);
+            Self { state, lapsed: state != written, holds: row.get(3) }
         }))
     }
 
@@ -43,11 +44,8 @@ impl Standing {
     }
 
     /// Writes down that its drain has ended, if it has.
-    pub(super) async fn settle(&self, tx: &mut Tx<'_>, boot: BootId) -> Result<()> {
-        if self.lapsed {
-            sqlx::query(include_str!("recall.sql")).bind(json(&[boot])).execute(&mut **tx).await.map_err(fault)?;
-        }
-        Ok(())
+    pub(super) async fn settle(&self, tx: &mut Tx<'_>) -> Result<()> {
+        if self.lapsed { places::end_drains(tx).await } else { Ok(()) }
     }
 
     /// What a claim of its is told.
@@ -66,7 +64,24 @@ pub(super) fn state(name: &str) -> WorkerState {
     WorkerState::from_name(name).unwrap_or(WorkerState::Dead)
 }
 
+/// The state that a worker is in, whatever its row says still: a leave and a drain end by themselves.
+pub(super) fn state_at(
+    written: WorkerState,
+    drain_until: Option<i64>,
+    leaving_until: Option<i64>,
+    now: i64,
+) -> WorkerState {
+    let over = |until: Option<i64>| until.is_some_and(|until| until <= now);
+    let drains = match written {
+        WorkerState::Active | WorkerState::Dead => return written,
+        WorkerState::Leaving if !over(leaving_until) => return written,
+        WorkerState::Leaving | WorkerState::Draining => !over(drain_until),
+    };
+    if drains { WorkerState::Draining } else { WorkerState::Active }
+}
+
 pub(super) async fn register(tx: &mut Tx<'_>, worker: &NewWorker) -> Result<WorkerState> {
+    places::end_drains(tx).await?;
     let row = sqlx::query(include_str!("register.sql"))
         .bind(worker.boot.0)
         .bind(&worker.instance)
@@ -77,6 +92,7 @@ pub(super) async fn register(tx: &mut Tx<'_>, worker: &NewWorker) -> Result<Work
         .bind(json(&worker.kinds))
         .bind(worker.slots)
         .bind(tx.now)
+        .bind(worker.ordinal())
         .fetch_optional(&mut **tx)
         .await
         .map_err(fault)?;
@@ -96,7 +112,7 @@ pub(super) async fn beat(tx: &mut Tx<'_>, beat: &Beat) -> Result<BeatAnswer> {
     match Standing::read(tx, beat.boot).await? {
         None | Some(Standing { state: WorkerState::Dead, .. }) => return Ok(answer),
         Some(worker) => {
-            worker.settle(tx, beat.boot).await?;
+            worker.settle(tx).await?;
             answer.state = worker.state;
         }
     }
@@ -107,6 +123,7 @@ pub(super) async fn beat(tx: &mut Tx<'_>, beat: &Beat) -> Result<BeatAnswer> {
         .execute(&mut **tx)
         .await
         .map_err(fault)?;
+    answer.free_below = free_below(tx, beat.boot).await?;
     let owned = settle::owned(tx, beat.boot).await?;
     let holds: HashSet<(JobId, i64)> = beat.holds.iter().copied().collect();
     let started: HashSet<JobId> = beat.started.iter().copied().collect();
@@ -139,6 +156,17 @@ pub(super) async fn beat(tx: &mut Tx<'_>, beat: &Beat) -> Result<BeatAnswer> {
             .map_err(fault)?;
     }
     Ok(answer)
+}
+
+/// The free slots of workers that are to claim before this one.
+async fn free_below(tx: &mut Tx<'_>, boot: BootId) -> Result<Option<u32>> {
+    let row = sqlx::query(include_str!("scale/free_below.sql"))
+        .bind(boot.0)
+        .bind(horizon(tx, LATELY))
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(fault)?;
+    Ok(row.map(|row| row.get(0)))
 }
 
 /// The time before which a last beat is too old.
