@@ -142,6 +142,18 @@ impl Facts {
 }
 
 #[cfg(test)]
+impl Facts {
+    /// As if so much time had passed.
+    pub(super) fn get_older(&mut self, time: Duration) {
+        let times = [&mut self.changed_at, &mut self.unsure_since].into_iter().flatten();
+        let read =
+            self.formation.iter_mut().map(|read| &mut read.at).chain(self.listing.iter_mut().map(|read| &mut read.at));
+        times.chain(read).chain(self.limits.values_mut().map(|(_, until)| until)).for_each(|at| *at -= time);
+        self.tokens.get_older(time);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::driver::heroku::Token;

@@ -111,6 +111,15 @@ impl Tokens {
 }
 
 #[cfg(test)]
+impl Tokens {
+    /// As if so much time had passed.
+    pub(super) fn get_older(&mut self, time: Duration) {
+        let times = self.remaining.iter_mut().map(|(_, at)| at).chain(&mut self.closed_until);
+        times.chain(&mut self.used).for_each(|at| *at -= time);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
