@@ -124,7 +124,9 @@ impl Platform {
             kept.release += 1;
             kept.dynos.iter().filter(|dyno| dyno.state != State::Ending).map(|dyno| dyno.name.clone()).collect()
         };
-        names.iter().for_each(|name| self.replace(name, false));
+        for name in names {
+            self.replace(&name, false);
+        }
         self.lock().release
     }
 
@@ -214,7 +216,7 @@ impl Platform {
     pub(super) fn revive(self: &Arc<Self>, name: &str) {
         let mut kept = self.lock();
         let crashed = kept.dynos.iter().position(|dyno| dyno.name == name && dyno.state == State::Crashed);
-        let dyno = crashed.map(|at| kept.dynos.remove(at)).unwrap_or_else(|| panic!("{name} has not crashed"));
+        let dyno = crashed.map_or_else(|| panic!("{name} has not crashed"), |at| kept.dynos.remove(at));
         self.launch(&mut kept, &dyno.process_type, dyno.ordinal, None);
     }
 

@@ -14,8 +14,15 @@ pub(super) struct Link {
     /// The parts of its path; `None` for one that is filled in.
     path: Vec<Option<String>>,
     /// What is asked, where something is.
-    request: Option<Validator>,
-    answer: Validator,
+    request: Option<Part>,
+    answer: Part,
+}
+
+/// A part of the schema, made ready when it is first needed: a test needs few, and each takes its time.
+#[derive(Debug)]
+struct Part {
+    pointer: String,
+    validator: OnceLock<Validator>,
 }
 
 /// The call of this method and path; none if the schema has no such.
@@ -30,8 +37,8 @@ impl Link {
         match (&self.request, body) {
             (None, []) => Vec::new(),
             (None, _) => vec!["a body where none belongs".into()],
-            (Some(schema), body) => match serde_json::from_slice(body) {
-                Ok(value) => errors(schema, &value),
+            (Some(part), body) => match serde_json::from_slice(body) {
+                Ok(value) => part.errors(&value),
                 Err(error) => vec![format!("no JSON: {error}")],
             },
         }
@@ -39,7 +46,7 @@ impl Link {
 
     /// What is wrong with an answer.
     pub(super) fn answer_errors(&self, answer: &Value) -> Vec<String> {
-        errors(&self.answer, answer)
+        self.answer.errors(answer)
     }
 
     fn leads_to(&self, parts: &[&str]) -> bool {
@@ -48,41 +55,55 @@ impl Link {
     }
 }
 
-fn errors(schema: &Validator, value: &Value) -> Vec<String> {
-    schema.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+impl Part {
+    fn of(pointer: String) -> Self {
+        Self { pointer, validator: OnceLock::new() }
+    }
+
+    fn errors(&self, value: &Value) -> Vec<String> {
+        let schema = self.validator.get_or_init(|| self.compile());
+        schema.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    }
+
+    fn compile(&self) -> Validator {
+        let root = json!({
+            "$schema": "http://json-schema.org/draft-04/schema#",
+            "allOf": [{ "$ref": self.pointer }],
+            "definitions": schema()["definitions"],
+        });
+        let validator = jsonschema::options().with_draft(Draft::Draft4).should_validate_formats(true).build(&root);
+        validator.unwrap_or_else(|error| panic!("{}: {error}", self.pointer))
+    }
+}
+
+fn schema() -> &'static Value {
+    static READ: OnceLock<Value> = OnceLock::new();
+    READ.get_or_init(|| {
+        let mut schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+        tighten(&mut schema);
+        schema
+    })
 }
 
 fn links() -> &'static [Link] {
     static LINKS: OnceLock<Vec<Link>> = OnceLock::new();
     LINKS.get_or_init(|| {
-        let mut schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
-        tighten(&mut schema);
-        let resources = schema["definitions"].as_object().expect("it has definitions");
+        let resources = schema()["definitions"].as_object().expect("it has definitions");
         let links = resources.iter().flat_map(|(name, resource)| {
             let links = resource["links"].as_array().into_iter().flatten().enumerate();
             links.map(move |(at, link)| (format!("#/definitions/{name}/links/{at}"), link))
         });
-        links.map(|(pointer, link)| read(&schema, &pointer, link)).collect()
+        links.map(|(pointer, link)| read(&pointer, link)).collect()
     })
 }
 
-fn read(schema: &Value, pointer: &str, link: &Value) -> Link {
-    let href = link["href"].as_str().expect("a link has an href");
-    let path = href.trim_matches('/').split('/');
-    let compile = |part: &str| {
-        let root = json!({
-            "$schema": "http://json-schema.org/draft-04/schema#",
-            "allOf": [{ "$ref": format!("{pointer}/{part}") }],
-            "definitions": schema["definitions"],
-        });
-        let options = jsonschema::options().with_draft(Draft::Draft4).should_validate_formats(true).build(&root);
-        options.unwrap_or_else(|error| panic!("{pointer}/{part}: {error}"))
-    };
+fn read(pointer: &str, link: &Value) -> Link {
+    let path = link["href"].as_str().expect("a link has an href").trim_matches('/').split('/');
     Link {
         method: link["method"].as_str().expect("a link has a method").to_owned(),
         path: path.map(|part| (!part.starts_with("{(")).then(|| part.to_owned())).collect(),
-        request: link.get("schema").map(|_| compile("schema")),
-        answer: compile("targetSchema"),
+        request: link.get("schema").map(|_| Part::of(format!("{pointer}/schema"))),
+        answer: Part::of(format!("{pointer}/targetSchema")),
     }
 }
 

@@ -45,15 +45,13 @@ async fn connection(stream: TcpStream, platform: Arc<Platform>) {
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map_err(|_| Hangup)?.to_bytes();
-            match answer(&platform, &head, &body).await {
-                Some(answer) => Ok::<_, Hangup>(answer),
-                None => {
-                    if let Some(handle) = handle.lock().ok().and_then(|mut handle| handle.take()) {
-                        reset(&handle);
-                    }
-                    Err(Hangup)
-                }
+            if let Some(answer) = answer(&platform, &head, &body).await {
+                return Ok::<_, Hangup>(answer);
             }
+            if let Some(handle) = handle.lock().ok().and_then(|mut handle| handle.take()) {
+                reset(&handle);
+            }
+            Err(Hangup)
         }
     });
     // It ends with the connection, however that ends.
@@ -216,7 +214,7 @@ fn reply(platform: &Arc<Platform>, head: &Parts, body: &Bytes, call: Option<Call
         platform.lock().violations.push(format!("the fake answers {method} {path} wrongly: {wrong:?} in {answer}"));
     }
     match (answer, platform.settings.page) {
-        (Value::Array(items), Some(page)) if method == "GET" => paged(items, page, header(RANGE)),
+        (Value::Array(items), Some(page)) if method == "GET" => paged(&items, page, header(RANGE)),
         (answer, _) => Reply::json(200, &answer),
     }
 }
@@ -269,7 +267,7 @@ fn one(platform: &Platform, path: &str) -> Result<Value, Reply> {
 }
 
 /// A part of a list, and where the next begins: by position, which the asker is not to know.
-fn paged(items: Vec<Value>, page: usize, range: &str) -> Reply {
+fn paged(items: &[Value], page: usize, range: &str) -> Reply {
     let from = range.strip_prefix("id ]").and_then(|rest| rest.split("..").next()?.parse().ok()).unwrap_or(0);
     let part: Vec<Value> = items.iter().skip(from).take(page).cloned().collect();
     let end = from + part.len();

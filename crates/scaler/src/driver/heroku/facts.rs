@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(facts.most("worker", at), None);
         for (told, most) in [(Some(5), 5), (Some(1), 2), (Some(10), 6), (None, 6)] {
             facts.limited("worker", 2, 10, told, at);
-            assert_eq!(facts.most("worker", at + LIMIT - S), Some(most), "{told:?}");
+            assert_eq!(facts.most("worker", at + LIMIT.saturating_sub(S)), Some(most), "{told:?}");
         }
         assert_eq!(facts.most("worker", at + LIMIT), None);
     }

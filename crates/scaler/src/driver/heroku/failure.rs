@@ -54,7 +54,8 @@ pub(super) fn silent(config: &HerokuConfig, doing: Doing, silence: &Silence) -> 
 
 /// What it means that the answer, with a status that says all is well, cannot be read.
 pub(super) fn unreadable(config: &HerokuConfig, doing: Doing, answer: &Answer, why: &str) -> Failure {
-    let excerpt = excerpt(config, &answer.body);
+    // What is wrong may be told with the words that were found there.
+    let (why, excerpt) = (clean(config, why), excerpt(config, &answer.body));
     unclear(doing, format!("Heroku's answer ({}) cannot be read: {why} in {excerpt:?}", answer.status.as_u16()))
 }
 

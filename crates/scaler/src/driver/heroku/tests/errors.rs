@@ -123,21 +123,52 @@ async fn a_limit_of_one_pool_harms_no_other() {
     assert_eq!((driver.limits(&pool()).max, driver.limits(&PoolRef::from("media")).max), (Some(5), None));
 }
 
+/// Everything that is logged, to the last detail.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
-async fn the_token_is_in_no_message() {
+async fn the_token_is_in_no_message_and_in_no_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let _logged = tracing::subscriber::set_default(subscriber.finish());
     let heroku = shop().start().await;
-    let echo = format!("<html>you sent Bearer {} to us", heroku.token());
+    let echo = format!("you sent Bearer {} to us", heroku.token());
+    let misplaced = format!(r#"[{{"type":"worker","quantity":"{echo}"}}]"#);
     let told = Fault::above_limit("invalid_params", &echo, None);
-    for fault in [Fault::Malformed(echo), told, Fault::status(401), Fault::status(500), Fault::Reset] {
+    let mut shown = Vec::new();
+    for fault in [
+        Fault::Malformed(echo.clone()),
+        Fault::Malformed(misplaced),
+        told,
+        Fault::status(401),
+        Fault::status(500),
+        Fault::Reset,
+    ] {
         let driver = driver(&heroku);
         heroku.fail(Call::Formation, fault.clone());
         let read = status(&driver).await.unwrap_err();
         heroku.fail(Call::Update, fault.clone());
         let changed = apply(&driver, grow(2)).await.unwrap_err();
-        let shown = format!("{read} {read:?} {changed} {changed:?} {driver} {driver:?} {:?}", driver.lock());
-        assert!(!shown.contains(heroku.token()), "{fault:?}: {shown}");
-        if let Fault::Malformed(_) = fault {
-            assert!(shown.contains("you sent Bearer [token] to us"), "{shown}");
-        }
+        shown.push(format!("{read} {read:?} {changed} {changed:?} {driver} {driver:?} {:?}", driver.lock()));
+    }
+    let shown = shown.join("\n");
+    assert!(shown.contains("you sent Bearer [token] to us"), "{shown}");
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("PATCH /apps/shop/formation") && logged.contains("heroku answered"), "{logged}");
+    for text in [shown, logged] {
+        assert!(!text.contains(heroku.token()), "{text}");
     }
 }
