@@ -24,158 +24,29 @@
 //! Every request and every answer is held against Heroku's own schema. When it is dropped it kills every process, and
 //! panics if the schema was violated.
 
-mod dyno;
+mod builder;
 mod fault;
-mod platform;
+mod record;
 mod schema;
 mod serve;
+mod platform;
+mod show;
+mod dyno;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::{eventually, process::Printing};
+use crate::eventually;
 use platform::Platform;
 
+pub use builder::Builder;
 pub use dyno::{How, State};
 pub use fault::{Call, Fault};
-
-/// A Heroku before it is started.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    app: String,
-    token: String,
-    processes: BTreeMap<String, ProcessType>,
-    env: Vec<(String, OsString)>,
-    grace: Duration,
-    boot: Duration,
-    tokens: u32,
-    page: Option<usize>,
-    hides_empty: bool,
-    lists_ending: bool,
-    clock: TimeDelta,
-    started_at: DateTime<Utc>,
-}
-
-/// A line of the Procfile.
-#[derive(Debug, Clone)]
-struct ProcessType {
-    command: Vec<OsString>,
-    size: String,
-    most: Option<u32>,
-}
-
-impl ProcessType {
-    fn shown(&self) -> String {
-        self.command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-    }
-}
-
-impl Builder {
-    /// A process type with this command, at quantity 0.
-    #[must_use]
-    pub fn process<A: AsRef<OsStr>>(mut self, process_type: &str, command: impl IntoIterator<Item = A>) -> Self {
-        let command = command.into_iter().map(|word| word.as_ref().to_owned()).collect();
-        let process = ProcessType { command, size: "Standard-1X".into(), most: None };
-        self.processes.insert(process_type.into(), process);
-        self
-    }
-
-    /// The size of a process type's dynos. Default `Standard-1X`.
-    #[must_use]
-    pub fn size(mut self, process_type: &str, size: &str) -> Self {
-        self.processes.get_mut(process_type).expect("it has been given").size = size.into();
-        self
-    }
-
-    /// The most dynos that the process type is given; more are refused with 422.
-    #[must_use]
-    pub fn most(mut self, process_type: &str, most: u32) -> Self {
-        self.processes.get_mut(process_type).expect("it has been given").most = Some(most);
-        self
-    }
-
-    /// A variable of every dyno, beside `DYNO`.
-    #[must_use]
-    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.env.push((name.into(), value.as_ref().to_owned()));
-        self
-    }
-
-    /// The time from TERM to KILL. Default 30 s, as Heroku's.
-    #[must_use]
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
-        self
-    }
-
-    /// How long a dyno is `starting` before its process is started. Default: not at all.
-    #[must_use]
-    pub fn boot(mut self, boot: Duration) -> Self {
-        self.boot = boot;
-        self
-    }
-
-    /// How many requests the account has left. Default 4500.
-    #[must_use]
-    pub fn tokens(mut self, tokens: u32) -> Self {
-        self.tokens = tokens;
-        self
-    }
-
-    /// Lists are sent in parts of so many. Default: whole.
-    #[must_use]
-    pub fn page(mut self, items: usize) -> Self {
-        self.page = Some(items);
-        self
-    }
-
-    /// A process type at quantity 0 is left out of the list, and is not found on its own. Default false.
-    #[must_use]
-    pub fn hides_empty(mut self) -> Self {
-        self.hides_empty = true;
-        self
-    }
-
-    /// Dynos that still end are listed, as `down`; so a name may be listed twice. Default: they are listed no longer.
-    #[must_use]
-    pub fn lists_ending(mut self) -> Self {
-        self.lists_ending = true;
-        self
-    }
-
-    /// How far Heroku's clock is ahead of this machine's. Default not at all.
-    #[must_use]
-    pub fn clock(mut self, ahead: TimeDelta) -> Self {
-        self.clock = ahead;
-        self.started_at = self.now();
-        self
-    }
-
-    /// Starts it. Must be called within a tokio runtime, on which its processes are watched.
-    pub async fn start(self) -> FakeHeroku {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let platform = Platform::new(self);
-        let server = tokio::spawn(serve::serve(listener, platform.clone()));
-        FakeHeroku { platform, address, server }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this is the server, whose clock is nobody else's")]
-    fn now(&self) -> DateTime<Utc> {
-        Utc::now() + self.clock
-    }
-}
+pub use record::{EndedDyno, ListedDyno, Request};
 
 /// A Heroku with one app.
 #[derive(Debug)]
@@ -185,84 +56,18 @@ pub struct FakeHeroku {
     server: JoinHandle<()>,
 }
 
-/// A request that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// Its method.
-    pub method: String,
-    /// Its path.
-    pub path: String,
-    /// What was asked; null if nothing.
-    pub body: Value,
-    /// The status of the answer; none while there is none.
-    pub status: Option<u16>,
-}
-
-/// A dyno that is there. Two may have one name while one of them ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedDyno {
-    /// Its name, as in `DYNO`.
-    pub name: String,
-    /// Where it stands.
-    pub state: State,
-    /// The release that it runs.
-    pub release: u64,
-    /// The number of its process, while it has one.
-    pub pid: Option<u32>,
-    /// What its process has printed so far.
-    pub printed: String,
-}
-
-/// A dyno whose process has ended.
-#[derive(Debug, Clone)]
-pub struct EndedDyno {
-    /// Its name.
-    pub name: String,
-    /// The number of its process.
-    pub pid: u32,
-    /// The release that it ran.
-    pub release: u64,
-    /// How its process ended.
-    pub how: How,
-    /// How long that took from TERM, where it was told to.
-    pub took: Option<Duration>,
-    /// How many processes outlived it in the dyno; they were killed.
-    pub left_behind: usize,
-    printing: Printing,
-}
-
-impl EndedDyno {
-    /// What its process printed.
-    pub fn printed(&self) -> String {
-        self.printing.so_far()
-    }
-}
-
-impl PartialEq for EndedDyno {
-    fn eq(&self, other: &Self) -> bool {
-        (self.pid, self.release, &self.name, self.how) == (other.pid, other.release, &other.name, other.how)
-    }
-}
-
 impl FakeHeroku {
+    async fn of(settings: Builder) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let platform = Platform::new(settings);
+        let server = tokio::spawn(serve::serve(listener, platform.clone()));
+        Self { platform, address, server }
+    }
+
     /// An app of this name, without process types.
     pub fn app(name: &str) -> Builder {
-        let mut builder = Builder {
-            app: name.into(),
-            token: "f4ke-h3roku-t0ken".into(),
-            processes: BTreeMap::new(),
-            env: Vec::new(),
-            grace: Duration::from_secs(30),
-            boot: Duration::ZERO,
-            tokens: 4500,
-            page: None,
-            hides_empty: false,
-            lists_ending: false,
-            clock: TimeDelta::zero(),
-            started_at: DateTime::UNIX_EPOCH,
-        };
-        builder.started_at = builder.now();
-        builder
+        Builder::new(name)
     }
 
     /// Where the API is.
