@@ -3,10 +3,10 @@
 //! Heroku knows one number per process type, its quantity, and no conditional write. It removes the dynos with the
 //! highest numbers, with TERM and after 30 s with KILL, and answers at once while they still end. So every change reads
 //! the formation right before it, never lowers a quantity to grow, and lowers it only where that removes exactly the
-//! dynos that were [named](change).
+//! dynos that were named.
 //!
-//! Calls cost tokens of the account, which deploys and people use too: [`tokens`] keeps count. While nothing changes,
-//! formation and dynos are read once a minute, and what is answered in between says how old it is.
+//! Calls cost tokens of the account, which deploys and people use too: at most a third of each hour's are used. While
+//! nothing changes, formation and dynos are read once a minute, and what is answered in between says how old it is.
 //!
 //! Source: Heroku Platform API, version 3, by its published schema: formation list and batch update, dyno list, rate
 //! limits.

@@ -87,6 +87,17 @@ async fn what_was_never_sent_did_not_happen() {
 }
 
 #[tokio::test]
+async fn a_server_that_cannot_prove_who_it_is_gets_no_request() {
+    let heroku = shop().start().await;
+    let secure = heroku.url().replace("http://", "https://");
+    let driver = HerokuDriver::new(config(&heroku).base_url(&secure).unwrap()).unwrap();
+    for error in [status(&driver).await.unwrap_err(), apply(&driver, grow(2)).await.unwrap_err()] {
+        assert!(matches!(error, DriverError::Unavailable(_)), "{error}");
+    }
+    assert!(heroku.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_failed_reading_before_a_change_means_that_nothing_happened() {
     let heroku = shop().start().await;
     heroku.scale("worker", 3);
