@@ -19,9 +19,11 @@ pub mod postgres;
 pub mod pgbouncer;
 pub mod process;
 pub mod place;
+pub mod heroku;
 
 pub use eventually::eventually;
 pub use folder::Folder;
+pub use heroku::FakeHeroku;
 pub use pgbouncer::PgBouncer;
 pub use place::Place;
 pub use postgres::{Database, Server};

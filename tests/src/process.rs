@@ -24,7 +24,7 @@ pub use binary::headcount;
 pub use rustix::process::Signal;
 pub use tree::Member;
 
-use tree::Tree;
+pub(crate) use tree::Tree;
 
 /// A program about to be started.
 #[derive(Debug)]
@@ -124,6 +124,26 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> bool {
         let Some(pid) = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)) else { return false };
         rustix::process::kill_process(pid, signal).is_ok()
+    }
+
+    /// Its number, as long as it has not been waited for.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// What marks it and everything it started.
+    pub(crate) fn marked(&self) -> Tree {
+        self.tree.clone()
+    }
+
+    /// What it prints, now and later.
+    pub(crate) fn printing(&self) -> Printing {
+        Printing { stdout: self.stdout.clone(), stderr: self.stderr.clone() }
+    }
+
+    /// Waits for its end, for however long that takes.
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        self.child.wait().await.expect("a child of ours can be waited for")
     }
 
     /// Kills it and everything it started, all with KILL, and returns when none of them runs any more.
@@ -255,8 +275,23 @@ fn show(stdout: &[u8], stderr: &[u8]) -> String {
     format!("--- its output:\n{stdout}--- its errors:\n{stderr}---")
 }
 
+/// What a program prints, readable while it runs and after its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Printing {
+    stdout: Captured,
+    stderr: Captured,
+}
+
+impl Printing {
+    /// All so far: its output, then its errors.
+    pub(crate) fn so_far(&self) -> String {
+        let [out, err] = [self.stdout.so_far(), self.stderr.so_far()];
+        String::from_utf8_lossy(&out).into_owned() + &String::from_utf8_lossy(&err)
+    }
+}
+
 /// What was read from a pipe, while more may come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Captured {
     bytes: watch::Receiver<Vec<u8>>,
 }

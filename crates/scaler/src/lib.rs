@@ -5,8 +5,8 @@
 //! drains workers, and sees them idle, before it has the platform remove them. What it saw, decided and did is a
 //! [`TickRecord`].
 //!
-//! The platform stands behind [`ScalerDriver`]: [`LocalDriver`] keeps worker processes on this machine. Workers and
-//! scaler never speak to each other; they meet in the store.
+//! The platform stands behind [`ScalerDriver`]: [`LocalDriver`] keeps worker processes on this machine, [`HerokuDriver`]
+//! dynos on Heroku. Workers and scaler never speak to each other; they meet in the store.
 //!
 //! In reading order: [`PoolSpec`] says what a pool is, [`driver`] what a platform does for it, [`observe`] what is
 //! seen, [`decide`] what follows from it, [`act`] how it is done without harm, and [`reconciler`] is the loop.
@@ -21,6 +21,7 @@ mod record;
 
 pub use driver::{
     ScalerDriver,
+    heroku::{HerokuConfig, HerokuDriver, Token},
     local::{LocalConfig, LocalDriver, Log},
     noop::NoopDriver,
 };

@@ -18,8 +18,8 @@ use crate::eventually;
 const MARK: &str = "TEST_PROCESS_TREE";
 
 /// The mark of one tree.
-#[derive(Debug)]
-pub(super) struct Tree {
+#[derive(Debug, Clone)]
+pub(crate) struct Tree {
     mark: String,
 }
 
@@ -34,19 +34,19 @@ pub struct Member {
 
 impl Tree {
     /// A mark that no other tree has.
-    pub(super) fn plant() -> Self {
+    pub(crate) fn plant() -> Self {
         static PLANTED: AtomicU32 = AtomicU32::new(0);
         let number = PLANTED.fetch_add(1, Ordering::Relaxed);
         Self { mark: format!("{}.{number}", std::process::id()) }
     }
 
     /// The variable that marks a program as the root of this tree.
-    pub(super) fn mark(&self) -> (&'static str, &str) {
+    pub(crate) fn mark(&self) -> (&'static str, &str) {
         (MARK, &self.mark)
     }
 
     /// Those that run. One that has ended and whose parent has not yet asked how is not among them.
-    pub(super) fn members(&self) -> Vec<Member> {
+    pub(crate) fn members(&self) -> Vec<Member> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
         processes
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -68,11 +68,11 @@ impl Tree {
 
     /// Kills them all and waits until none is left. Kills again as long as there are any: one may have started another
     /// between the look and the kill.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let gone = eventually::blocking(Duration::from_secs(10), || {
             let members = self.members();
             for member in &members {
-                let _ = self.kill_one(member.pid);
+                let _ = self.signal_one(member.pid, Signal::KILL);
             }
             members.is_empty()
         });
@@ -82,12 +82,17 @@ impl Tree {
         }
     }
 
-    fn kill_one(&self, pid: u32) -> io::Result<()> {
+    /// Sends a signal to each of them, as a platform does that ends a whole container. Returns how many there were.
+    pub(crate) fn signal(&self, signal: Signal) -> usize {
+        self.members().iter().filter(|member| self.signal_one(member.pid, signal).is_ok()).count()
+    }
+
+    fn signal_one(&self, pid: u32, signal: Signal) -> io::Result<()> {
         let Some(number) = Pid::from_raw(pid as i32) else { return Ok(()) };
         // The handle means one process and no later one of the same number; whether it is ours is asked once we have it.
         let handle = pidfd_open(number, PidfdFlags::empty())?;
         if self.includes(pid) {
-            pidfd_send_signal(handle, Signal::KILL)?;
+            pidfd_send_signal(handle, signal)?;
         }
         Ok(())
     }
