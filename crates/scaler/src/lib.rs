@@ -11,6 +11,8 @@
 //! In reading order: [`PoolSpec`] says what a pool is, [`driver`] what a platform does for it, [`observe`] what is
 //! seen, [`decide`] what follows from it, [`act`] how it is done without harm, and [`reconciler`] is the loop.
 
+mod price;
+pub mod schedule;
 mod pool;
 pub mod driver;
 pub mod observe;
@@ -25,5 +27,6 @@ pub use driver::{
     noop::NoopDriver,
 };
 pub use pool::{Policy, PoolSpec};
+pub use price::Money;
 pub use reconciler::Reconciler;
 pub use record::{Counts, TickRecord};
