@@ -11,6 +11,7 @@
 //! In reading order: [`PoolSpec`] says what a pool is, [`driver`] what a platform does for it, [`observe`] what is
 //! seen, [`decide`] what follows from it, [`act`] how it is done without harm, and [`reconciler`] is the loop.
 
+pub mod config;
 mod price;
 pub mod schedule;
 mod pool;

@@ -1,5 +1,7 @@
 //! What keeps a pool from the size that its policy wishes, each limit by its name.
 
+pub mod rules;
+
 use std::fmt;
 
 use crate::{
@@ -7,6 +9,8 @@ use crate::{
     observe::{Observation, Standing},
     pool::PoolSpec,
 };
+
+pub use rules::{Rules, Share};
 
 /// The limit that bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
