@@ -85,7 +85,9 @@ start_within = \"1m\"
     pub fn parse(text: &str) -> Result<Self, Mistakes> {
         let notes = Notes::on(text);
         let (document, errors) = DeTable::parse_recoverable(text);
-        errors.iter().for_each(|error| notes.syntax(error));
+        for error in &errors {
+            notes.syntax(error);
+        }
         let whole = Section::new("the file".into(), 0..0, document.get_ref(), &notes);
         let pools = pools(&whole);
         whole.finish();

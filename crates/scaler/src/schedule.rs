@@ -116,7 +116,9 @@ impl Entry {
     /// From whenever this cron fires, at least and at most so many workers.
     pub fn new(cron: &str, min: Option<u32>, max: Option<u32>) -> Result<Self, ScheduleError> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let parsed = parser.parse(cron).map_err(|error| ScheduleError::Cron(cron.to_owned(), error.to_string().trim_end_matches('.').to_owned()))?;
+        let parsed = parser.parse(cron).map_err(|error| {
+            ScheduleError::Cron(cron.to_owned(), error.to_string().trim_end_matches('.').to_owned())
+        })?;
         if min.is_none() && max.is_none() {
             return Err(ScheduleError::Empty(cron.to_owned()));
         }

@@ -207,6 +207,7 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Draft {
     if let Some(config) = &config
         && named.is_ok()
         && min <= config.max
+        && config.overflow_of.as_deref() != Some(name)
         && let Err(error) = config.spec()
     {
         notes.wrong(&section.at, error.to_string());
@@ -223,13 +224,12 @@ fn queues(section: &Section<'_>) -> (Option<Vec<QueueConfig>>, Vec<At<String>>) 
     let mut whole = true;
     match value.get_ref() {
         DeValue::Array(list) => {
-            for entry in list.iter() {
-                match entry.get_ref().as_str() {
-                    Some(name) => found.push(((name.to_owned(), entry.span()), None)),
-                    None => {
-                        whole = false;
-                        section.notes.wrong(&entry.span(), "a queue is a name in quotes");
-                    }
+            for entry in list {
+                if let Some(name) = entry.get_ref().as_str() {
+                    found.push(((name.to_owned(), entry.span()), None));
+                } else {
+                    whole = false;
+                    section.notes.wrong(&entry.span(), "a queue is a name in quotes");
                 }
             }
         }
@@ -262,18 +262,10 @@ fn queues(section: &Section<'_>) -> (Option<Vec<QueueConfig>>, Vec<At<String>>) 
             section.notes.wrong(&at, format!("queue {name} stands twice in `queues`"));
             continue;
         }
-        let start_within = match target {
-            Some(target) => match section.length(&name, target) {
-                Some((length, _)) => Some(length),
-                None => {
-                    whole = false;
-                    None
-                }
-            },
-            None => None,
-        };
+        let start_within = target.map(|target| section.length(&name, target).map(|(length, _)| length));
+        whole &= start_within != Some(None);
         places.push((name.clone(), at));
-        configs.push(QueueConfig { name, start_within });
+        configs.push(QueueConfig { name, start_within: start_within.flatten() });
     }
     (whole.then_some(configs), places)
 }
