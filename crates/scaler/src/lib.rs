@@ -24,6 +24,7 @@ mod record;
 
 pub use driver::{
     ScalerDriver,
+    command::{CommandConfig, CommandDriver},
     local::{LocalConfig, LocalDriver, Log},
     noop::NoopDriver,
 };
