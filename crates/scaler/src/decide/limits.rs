@@ -13,7 +13,8 @@
 //!
 //! The wish is brought into that [`Range`]. Only then does the [pace] count: tolerance, cool-downs and steps delay a
 //! change within the range, and never the way back into it. A limit only ever lowers the number of workers that claim:
-//! those too many are drained, and what runs on them is finished.
+//! those too many are drained, and what runs on them is finished. Where nobody can be drained, since the pool's numbers
+//! come from another queue, it does not shrink at all while anything waits or runs, whatever else is said.
 //!
 //! [`bounded`] puts all of this around a policy's decision. What must be remembered is a [`State`], which is told
 //! [what is seen](State::observe) and [what was really done](State::asked).
@@ -115,6 +116,13 @@ pub enum Bound {
         /// How it was reckoned.
         of: Connections,
     },
+    /// No worker of the pool can be drained, and it is not known that none has work.
+    NoDrain {
+        /// How many jobs wait.
+        pending: u64,
+        /// How many run, if that is known.
+        running: Option<u64>,
+    },
     /// The change is too small for the pool's tolerance.
     Tolerance(Share),
     /// The pool grew a short while ago; so much is left.
@@ -161,6 +169,13 @@ impl fmt::Display for Bound {
                 }
             }
             Self::Connections { workers, of } => write!(f, "at most {workers}, for {of}"),
+            Self::NoDrain { pending, running } => {
+                f.write_str("without heartbeats no worker can be drained: it shrinks only when nothing runs, and ")?;
+                match running {
+                    Some(running) => write!(f, "{running} run and {pending} wait"),
+                    None => write!(f, "how many run is not known"),
+                }
+            }
             Self::Tolerance(share) => write!(f, "a change of less than {share} is not made"),
             Self::GrowCooldown(left) => write!(f, "it grew a short while ago; cools down for {left:.1?} more"),
             Self::ShrinkCooldown(left) => write!(f, "it changed a short while ago; cools down for {left:.1?} more"),

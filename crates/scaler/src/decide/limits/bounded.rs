@@ -1,6 +1,6 @@
 //! All limits around a policy's decision.
 
-use super::{Inputs, Range, State, pace::pace};
+use super::{Bound, Inputs, Range, State, pace::pace};
 use crate::{
     decide::{Decision, Step},
     pool::PoolSpec,
@@ -23,6 +23,12 @@ pub fn bounded(
     if slowed.is_some() {
         decision.step = Step::towards(current, to);
         decision.bound = slowed;
+    }
+    if let (Step::Shrink { .. }, Some(backlog)) = (decision.step, inputs.foreign)
+        && !backlog.is_still()
+    {
+        decision.step = Step::Keep(current);
+        decision.bound = Some(Bound::NoDrain { pending: backlog.pending, running: backlog.running });
     }
     if let (Step::Grow { to, .. }, None) = (decision.step, decision.bound) {
         decision.bound = state.manual.undone(to, rules.respect_manual, inputs.now);

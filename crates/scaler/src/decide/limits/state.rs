@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Connections, Orders, budget::Spending, futile::Futility, manual::Manual, pace::Changes};
 use crate::{
     driver::{Applied, Change, DriverError},
+    observe::source::Backlog,
     pool::PoolSpec,
     price::Money,
 };
@@ -49,6 +50,8 @@ pub struct Inputs<'a> {
     pub flow: Option<Flow>,
     /// The database's connections; `None`: not known, or none are needed.
     pub connections: Option<Connections>,
+    /// What the pool's source says, where that knows no workers: nobody can be drained. `None` where workers beat.
+    pub foreign: Option<Backlog>,
     /// What an operator has ordered.
     pub orders: &'a Orders,
 }

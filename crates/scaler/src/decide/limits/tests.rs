@@ -8,7 +8,7 @@ use super::{orders::Override, *};
 use crate::{
     decide::{Decision, History, Step, decide},
     driver::{Applied, Change, DriverError, InstanceId, Limits, PoolRef},
-    observe::{Demand, Member},
+    observe::{Demand, Member, source::Backlog},
     schedule::{Entry, Schedule, Timezone},
 };
 
@@ -65,6 +65,7 @@ struct Pool {
     orders: Orders,
     connections: Option<Connections>,
     flow: Option<Flow>,
+    foreign: Option<Backlog>,
     now: DateTime<Utc>,
     size: u32,
 }
@@ -73,7 +74,7 @@ impl Pool {
     fn new(min: u32, max: u32, rules: Rules) -> Self {
         let spec = spec(min, max, rules);
         let (state, orders) = (State::default(), Orders::default());
-        Self { spec, state, orders, connections: None, flow: None, now: at(0), size: 0 }
+        Self { spec, state, orders, connections: None, flow: None, foreign: None, now: at(0), size: 0 }
     }
 
     /// One tick, `seconds` after the last, with so many ready jobs; what is decided is done.
@@ -101,6 +102,7 @@ impl Pool {
             desired: Some(self.size),
             flow: self.flow,
             connections: self.connections,
+            foreign: self.foreign,
             orders: &self.orders,
         };
         self.state.observe(&self.spec, &inputs);
@@ -359,6 +361,7 @@ fn a_spent_budget_takes_the_last_worker_though_jobs_wait() {
         desired: None,
         flow: None,
         connections: None,
+        foreign: None,
         orders: &orders,
     };
     pool.state.observe(&pool.spec, &inputs);
@@ -440,6 +443,27 @@ fn few_finishes_are_no_verdict() {
 }
 
 #[test]
+fn a_pool_that_cannot_be_drained_shrinks_only_when_nothing_waits_or_runs() {
+    let backlog = |pending, running| Backlog { taken: std::time::Instant::now(), pending, oldest: None, running };
+    let mut pool = Pool::new(0, 3, budget(1.0));
+    pool.size = 5;
+    pool.look(0, 0);
+    // Too many for its max, and the budget is spent.
+    for (pending, running, step) in [
+        (0, Some(1), Step::Keep(5)),
+        (1, Some(0), Step::Keep(5)),
+        (0, None, Step::Keep(5)),
+        (0, Some(0), Step::Shrink { from: 5, to: 0 }),
+    ] {
+        pool.foreign = Some(backlog(pending, running));
+        let decision = pool.look(1200, 0);
+        assert_eq!(decision.step, step, "{decision}");
+        let said = decision.to_string().contains("without heartbeats no worker can be drained");
+        assert_eq!(said, step == Step::Keep(5), "{decision}");
+    }
+}
+
+#[test]
 fn a_state_outlives_its_scaler_and_a_broken_one_begins_anew() {
     let mut pool = Pool::new(0, 8, Rules { grow_cooldown: 60 * S, ..budget(9.0) });
     pool.flow = Some(Flow { finished: 3, run_time: Some(S), ..Flow::default() });
@@ -480,6 +504,7 @@ fn the_stronger_rule_wins() {
             desired: Some(pool.size),
             flow: pool.flow,
             connections: pool.connections,
+            foreign: None,
             orders: &pool.orders,
         };
         let range = Range::of(&pool.spec, &pool.state, &inputs);
@@ -581,6 +606,7 @@ proptest! {
                 desired: Some(before),
                 flow: pool.flow,
                 connections: pool.connections,
+                foreign: None,
                 orders: &pool.orders,
             };
             let range = Range::of(&pool.spec, &pool.state, &inputs);

@@ -32,8 +32,8 @@ async fn set(script: &str) -> Result<Applied, DriverError> {
 }
 
 #[track_caller]
-fn refused(answer: Result<PoolStatus, DriverError>, words: &[&str]) {
-    let Err(DriverError::Unavailable(message)) = &answer else { panic!("{answer:?}") };
+fn refused(answer: &Result<PoolStatus, DriverError>, words: &[&str]) {
+    let Err(DriverError::Unavailable(message)) = answer else { panic!("{answer:?}") };
     assert!(words.iter().all(|word| message.contains(word)), "{message} without {words:?}");
 }
 
@@ -129,10 +129,10 @@ async fn one_pools_failure_is_its_own() {
 async fn a_program_that_fails_is_quoted_with_the_end_of_its_errors() {
     let babble = "i=0; while [ $i -lt 2000 ]; do echo line $i >&2; i=$((i+1)); done; exit 3";
     let answer = status(babble).await;
-    refused(answer.clone(), &["sh failed with exit status: 3", "line 1999"]);
+    refused(&answer, &["sh failed with exit status: 3", "line 1999"]);
     assert!(answer.unwrap_err().to_string().len() < 700);
     let missing = CommandDriver::new(CommandConfig::new(["/no/such/program"], ["/no/such/program"], Vec::new()));
-    refused(missing.status(&[pool("here")]).await.remove(0), &["/no/such/program cannot be started"]);
+    refused(&missing.status(&[pool("here")]).await.remove(0), &["/no/such/program cannot be started"]);
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn an_answer_that_is_none_is_refused_by_name() {
             &["ordinal", "highest"],
         ),
     ] {
-        refused(status(&format!("cat <<'END'\n{answer}\nEND")).await, words);
+        refused(&status(&format!("cat <<'END'\n{answer}\nEND")).await, words);
     }
 }
 
@@ -169,7 +169,7 @@ async fn after_a_change_that_may_have_happened_one_has_to_look() {
         "true",
         r#"echo '{"desired": 4}'"#,
         r#"echo '{"desired": 4, "changed": true, "refused": "no"}'"#,
-        r#"echo '{}'"#,
+        "echo '{}'",
         "exec sleep 60",
     ] {
         let answer = set(script).await;
@@ -185,7 +185,7 @@ async fn after_a_change_that_may_have_happened_one_has_to_look() {
 #[tokio::test]
 async fn too_much_is_refused_at_once() {
     let began = Instant::now();
-    refused(status("exec yes").await, &["more than 1048576 bytes"]);
+    refused(&status("exec yes").await, &["more than 1048576 bytes"]);
     assert!(began.elapsed() < 2 * S, "it did not wait for the time limit");
 }
 
@@ -212,7 +212,7 @@ async fn a_program_that_hangs_is_killed_with_all_that_it_started() {
     let folder = TempDir::new().unwrap();
     let (script, file) = parent(&folder, "echo waiting >&2; wait");
     let began = Instant::now();
-    refused(status(&script).await, &["did not end within 2s", "waiting"]);
+    refused(&status(&script).await, &["did not end within 2s", "waiting"]);
     assert!(began.elapsed() < 6 * S, "{:?}", began.elapsed());
     until_gone(file).await;
 }
