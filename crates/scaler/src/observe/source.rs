@@ -3,11 +3,7 @@
 //! A source that is not the store knows no workers, and nobody beats: no worker can be asked to claim nothing more, so
 //! there is no drain. Such a pool shrinks only while nothing runs and nothing waits ([`Backlog::is_still`]), and says so.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use headcount_queue::{
@@ -19,10 +15,8 @@ use headcount_queue::{
 };
 
 /// How much a pool has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backlog {
-    /// When this was asked, by this process's clock, which measures how old it gets.
-    pub taken: Instant,
     /// Jobs that could start now.
     pub pending: u64,
     /// How long the oldest of them has waited.
@@ -63,12 +57,11 @@ impl StoreSource {
 #[async_trait]
 impl Source for StoreSource {
     async fn read(&self, queues: &Binding) -> Result<Backlog> {
-        let taken = Instant::now();
         let states = self.0.queues().await?;
         // Counters are folded from deltas, and may be below zero for a moment.
         let count = |number: i64| number.max(0) as u64;
         let ours = states.iter().filter(|state| queues.includes(&state.queue));
-        let mut backlog = Backlog { taken, pending: 0, oldest: None, running: Some(0) };
+        let mut backlog = Backlog { pending: 0, oldest: None, running: Some(0) };
         for state in ours {
             backlog.running = backlog.running.map(|running| running + count(state.depth.running));
             // Paused queues boot nobody.
@@ -109,9 +102,8 @@ impl SqlSource {
 #[async_trait]
 impl Source for SqlSource {
     async fn read(&self, _: &Binding) -> Result<Backlog> {
-        let taken = Instant::now();
         let ForeignBacklog { pending, oldest, running } = self.0.read().await?;
-        Ok(Backlog { taken, pending, oldest, running })
+        Ok(Backlog { pending, oldest, running })
     }
 
     fn beats(&self) -> bool {

@@ -444,7 +444,7 @@ fn few_finishes_are_no_verdict() {
 
 #[test]
 fn a_pool_that_cannot_be_drained_shrinks_only_when_nothing_waits_or_runs() {
-    let backlog = |pending, running| Backlog { taken: std::time::Instant::now(), pending, oldest: None, running };
+    let backlog = |pending, running| Backlog { pending, oldest: None, running };
     let mut pool = Pool::new(0, 3, budget(1.0));
     pool.size = 5;
     pool.look(0, 0);
