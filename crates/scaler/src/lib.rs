@@ -8,8 +8,9 @@
 //! The platform stands behind [`ScalerDriver`]: [`LocalDriver`] keeps worker processes on this machine. Workers and
 //! scaler never speak to each other; they meet in the store.
 //!
-//! In reading order: [`PoolSpec`] says what a pool is, [`driver`] what a platform does for it, [`observe`] what is
-//! seen, [`decide`] what follows from it, [`act`] how it is done without harm, and [`reconciler`] is the loop.
+//! In reading order: [`config`] is what a user writes, [`PoolSpec`] says what a pool is, [`driver`] what a platform does
+//! for it, [`observe`] what is seen, [`decide`] what follows from it, [`act`] how it is done without harm, and
+//! [`reconciler`] is the loop.
 
 pub mod config;
 mod price;
@@ -22,6 +23,7 @@ pub mod act;
 pub mod reconciler;
 mod record;
 
+pub use config::Config;
 pub use driver::{
     ScalerDriver,
     command::{CommandConfig, CommandDriver},

@@ -83,6 +83,13 @@ fn what_is_no_toml_is_told_by_its_place_and_draws_no_others_after_it() {
 }
 
 #[test]
+fn numbers_are_read_as_toml_writes_them() {
+    let text = "[pool.here]\nqueues = [\"a\"]\ndriver = { noop = {} }\nmax = 1_000\nmin = 0x10\nprice = 1_0.5\n";
+    let pool = &Config::parse(text).unwrap().pools[0];
+    assert_eq!((pool.max, pool.min, pool.rules.price), (1000, 16, crate::Money::new(10.5)));
+}
+
+#[test]
 fn columns_count_characters() {
     let text = "[pool.\"größe\"]\nqueues = [\"größe\", \"b b\"]\ndriver = { noop = {} }\nmax = 1\n";
     assert!(mistakes(text)[0].starts_with("line 2, column 20: \"b b\" is no name"), "{:?}", mistakes(text));

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{orders::Override, *};
 use crate::{
+    act::{Removals, plan},
     decide::{Decision, History, Step, decide},
     driver::{Applied, Change, DriverError, InstanceId, Limits, PoolRef},
     observe::{Demand, Member, source::Backlog},
@@ -368,6 +369,39 @@ fn a_spent_budget_takes_the_last_worker_though_jobs_wait() {
     let seen = Ok(seen(5, 1, pool.now));
     let decision = bounded(&pool.spec, &pool.state, &inputs, |spec| decide(spec, &seen, &history, pool.now));
     assert_eq!(decision.step, Step::Shrink { from: 1, to: 0 }, "{decision}");
+}
+
+#[test]
+fn a_spent_budget_lowers_the_wish_and_ends_nobody_at_work() {
+    let mut pool = Pool::new(1, 8, budget(1.0));
+    pool.size = 4;
+    pool.look(0, 4);
+    pool.now = at(3600);
+    let orders = Orders::default();
+    let inputs = Inputs {
+        now: pool.now,
+        platform_age: Duration::ZERO,
+        current: 4,
+        instances: 4,
+        desired: Some(4),
+        flow: None,
+        connections: None,
+        foreign: None,
+        orders: &orders,
+    };
+    pool.state.observe(&pool.spec, &inputs);
+    let mut seen = seen(9, 4, pool.now);
+    for member in &mut seen.members {
+        member.running = 1;
+    }
+    let seen = Ok(seen);
+    let decision = bounded(&pool.spec, &pool.state, &inputs, |spec| decide(spec, &seen, &quiet(pool.now), pool.now));
+    let plan = plan(&pool.spec, seen.as_ref().unwrap(), &decision, &mut Removals::default(), Duration::ZERO);
+    assert_eq!(
+        (plan.drain.len(), plan.remove.len(), plan.grow_to),
+        (3, 0, None),
+        "drained, and not removed: {decision}"
+    );
 }
 
 #[test]
