@@ -137,7 +137,10 @@ impl<'t> Section<'t> {
         }
         self.notes.wrong(
             &at,
-            format!("`{key}` is the name of an environment variable, in capitals, as in {key} = \"{example}\"; a secret itself does not belong in a file"),
+            format!(
+                "`{key}` is the name of an environment variable, in capitals, as in {key} = \"{example}\"; a \
+                 secret itself does not belong in a file"
+            ),
         );
         None
     }
@@ -159,14 +162,22 @@ impl<'t> Section<'t> {
             }
             let env = if key.to_lowercase().contains("url") { "url_env" } else { "token_env" };
             if is_secret(key) && known.contains(&env) {
-                self.notes.wrong(&at, format!(
-                    "`{key}` would put a secret into the file; put it into an environment variable and name that: {env} = \"{}\"",
-                    if env == "url_env" { "QUEUE_DATABASE_URL" } else { "HEROKU_API_KEY" },
-                ));
+                self.notes.wrong(
+                    &at,
+                    format!(
+                        "`{key}` would put a secret into the file; put it into an environment variable and name \
+                         that: {env} = \"{}\"",
+                        if env == "url_env" { "QUEUE_DATABASE_URL" } else { "HEROKU_API_KEY" },
+                    ),
+                );
             } else if is_secret(key) {
-                self.notes.wrong(&at, format!(
-                    "`{key}` would put a secret into the file; secrets come from environment variables, by token_env of a heroku driver, url_env of a source, and profile or role_arn of an aws driver"
-                ));
+                self.notes.wrong(
+                    &at,
+                    format!(
+                        "`{key}` would put a secret into the file; secrets come from environment variables, by \
+                         token_env of a heroku driver, url_env of a source, and profile or role_arn of an aws driver"
+                    ),
+                );
             } else {
                 let remedy = match meant(key, known.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
