@@ -120,5 +120,8 @@ fn pools(whole: &Section<'_>) -> Vec<PoolConfig> {
         whole.notes.missing(&pools.at, format!("there is no pool; {REMEDY}"));
     }
     owners::check(&read, whole.notes);
-    read.into_iter().filter_map(|draft| draft.config).collect()
+    let chains: Vec<Vec<String>> =
+        read.iter().map(|draft| owners::above(draft, &read).map(str::to_owned).collect()).collect();
+    let configs = read.into_iter().map(|draft| draft.config).zip(chains);
+    configs.filter_map(|(config, above)| config.map(|config| PoolConfig { above, ..config })).collect()
 }

@@ -52,7 +52,7 @@ pub struct PoolSpec {
     remove_after: Option<Duration>,
     idle_to_zero: Duration,
     rules: Rules,
-    overflow_of: Option<PoolRef>,
+    overflow_of: Vec<PoolRef>,
 }
 
 impl PoolSpec {
@@ -83,7 +83,7 @@ impl PoolSpec {
             remove_after: None,
             idle_to_zero: Duration::from_mins(5),
             rules: Rules::default(),
-            overflow_of: None,
+            overflow_of: Vec::new(),
         })
     }
 
@@ -142,7 +142,8 @@ impl PoolSpec {
         Ok(self)
     }
 
-    /// It may share queues with this pool, and gets of their jobs only what that one cannot meet within its max.
+    /// It may share queues with this pool, and gets of their jobs only what that one cannot meet within its max. Said
+    /// again, it comes after each of them: the nearest first.
     ///
     /// # Errors
     /// [`Error::Rejected`] if that is the pool itself.
@@ -150,7 +151,7 @@ impl PoolSpec {
         if pool == self.name {
             return Err(Error::Rejected(format!("pool {pool} cannot be the overflow of itself")));
         }
-        self.overflow_of = Some(pool);
+        self.overflow_of.push(pool);
         Ok(self)
     }
 
@@ -179,9 +180,9 @@ impl PoolSpec {
         &self.rules
     }
 
-    /// The pool whose overflow it takes.
-    pub fn takes_overflow_of(&self) -> Option<&PoolRef> {
-        self.overflow_of.as_ref()
+    /// The pools whose overflow it takes, the nearest first.
+    pub fn takes_overflow_of(&self) -> &[PoolRef] {
+        &self.overflow_of
     }
 
     /// The same pool with other bounds: those in force now, as its limits give them. A most of zero is fine here.
@@ -217,7 +218,7 @@ impl PoolSpec {
 
     /// A queue that both pools would serve: each would hire for the same jobs, unless one takes the other's overflow.
     pub(crate) fn shares_with(&self, other: &Self) -> Option<String> {
-        let overflows = |a: &Self, b: &Self| a.overflow_of.as_ref() == Some(&b.name);
+        let overflows = |a: &Self, b: &Self| a.overflow_of.contains(&b.name);
         if overflows(self, other) || overflows(other, self) {
             return None;
         }

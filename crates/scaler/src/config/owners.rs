@@ -61,7 +61,7 @@ fn overflow(pool: &Draft, pools: &[Draft], notes: &Notes<'_>) {
 }
 
 /// The pools whose overflow this one takes, the nearest first; a circle ends where it began.
-fn above<'p>(pool: &'p Draft, pools: &'p [Draft]) -> impl Iterator<Item = &'p str> {
+pub(super) fn above<'p>(pool: &'p Draft, pools: &'p [Draft]) -> impl Iterator<Item = &'p str> {
     let mut next = pool.overflow_of.as_ref().map(|(of, _)| of.as_str());
     let mut left = pools.len();
     std::iter::from_fn(move || {

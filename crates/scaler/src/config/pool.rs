@@ -54,6 +54,8 @@ pub struct PoolConfig {
     pub rules: Rules,
     /// The pool that comes first on the queues that both serve.
     pub overflow_of: Option<String>,
+    /// That pool, and those that come before it in their turn.
+    pub(super) above: Vec<String>,
     /// The keys that the text gives; all else is default.
     pub(super) given: BTreeSet<String>,
 }
@@ -115,7 +117,7 @@ impl PoolConfig {
         if let Some(remove_after) = self.remove_after {
             spec = spec.remove_after(remove_after);
         }
-        if let Some(pool) = &self.overflow_of {
+        for pool in &self.above {
             spec = spec.overflow_of(PoolRef::from(pool.as_str()))?;
         }
         self.hand_over_targets(spec)
@@ -200,6 +202,7 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Draft {
             idle_to_zero,
             rules,
             overflow_of: overflow_of.as_ref().map(|(pool, _)| pool.clone()),
+            above: Vec::new(),
             given,
         })
     })();
@@ -207,7 +210,6 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Draft {
     if let Some(config) = &config
         && named.is_ok()
         && min <= config.max
-        && config.overflow_of.as_deref() != Some(name)
         && let Err(error) = config.spec()
     {
         notes.wrong(&section.at, error.to_string());

@@ -125,7 +125,10 @@ fn a_queue_belongs_to_one_pool_unless_it_overflows() {
     pools(&[("one", a, ""), ("two", a, over)]).unwrap();
     pools(&[("two", a, over), ("one", a, "")]).unwrap();
     // A chain has an order; two that take the same overflow have none.
-    pools(&[("one", a, ""), ("two", a, over), ("three", a, "overflow_of = \"two\"")]).unwrap();
+    let chain = pools(&[("one", a, ""), ("two", a, over), ("three", a, "overflow_of = \"two\"")]).unwrap();
+    let three = chain.pools[2].spec().unwrap();
+    assert_eq!(three.takes_overflow_of(), ["two".into(), "one".into()]);
+    assert_eq!(three.shares_with(&chain.pools[0].spec().unwrap()), None, "the scaler allows what the file does");
     refused(pools(&[("one", a, ""), ("two", a, over), ("three", a, over)]), &["two", "three"]);
 
     refused(pools(&[("one", a, ""), ("two", "[\"b\"]", "overflow_of = \"on\"")]), &["did you mean \"one\""]);
