@@ -8,6 +8,7 @@
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faulty;
+pub mod foreign;
 pub mod postgres;
 pub mod sqlite;
 pub mod url;

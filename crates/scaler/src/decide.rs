@@ -132,6 +132,7 @@ pub fn decide(spec: &PoolSpec, seen: &Result<Observation, Unseen>, history: &His
     let mut reason = Reason::Work(work);
     if wish == 0
         && current > 0
+        && spec.max() > 0
         && let Some(left) = history.idle_left(spec.idle_to_zero_for(), now)
     {
         wish = 1;

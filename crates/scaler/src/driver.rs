@@ -3,6 +3,7 @@
 //! A driver obeys and reports; it takes no decision about sizes. Its calls are for a whole account or machine at once,
 //! so that one call may serve many pools.
 
+pub mod command;
 pub mod heroku;
 pub mod local;
 pub mod noop;

@@ -8,9 +8,13 @@
 //! The platform stands behind [`ScalerDriver`]: [`LocalDriver`] keeps worker processes on this machine, [`HerokuDriver`]
 //! dynos on Heroku. Workers and scaler never speak to each other; they meet in the store.
 //!
-//! In reading order: [`PoolSpec`] says what a pool is, [`driver`] what a platform does for it, [`observe`] what is
-//! seen, [`decide`] what follows from it, [`act`] how it is done without harm, and [`reconciler`] is the loop.
+//! In reading order: [`config`] is what a user writes, [`PoolSpec`] says what a pool is, [`driver`] what a platform does
+//! for it, [`observe`] what is seen, [`decide`] what follows from it, [`act`] how it is done without harm, and
+//! [`reconciler`] is the loop.
 
+pub mod config;
+mod price;
+pub mod schedule;
 mod pool;
 pub mod driver;
 pub mod observe;
@@ -19,12 +23,15 @@ pub mod act;
 pub mod reconciler;
 mod record;
 
+pub use config::Config;
 pub use driver::{
     ScalerDriver,
+    command::{CommandConfig, CommandDriver},
     heroku::{HerokuConfig, HerokuDriver, Token},
     local::{LocalConfig, LocalDriver, Log},
     noop::NoopDriver,
 };
 pub use pool::{Policy, PoolSpec};
+pub use price::Money;
 pub use reconciler::{Reconciler, Replacer};
 pub use record::{Counts, Detail, TickRecord};

@@ -3,6 +3,7 @@
 //! What could not be read is an [`Unseen`], never a zero.
 
 pub mod roll;
+pub mod source;
 
 use std::{
     collections::BTreeSet,

@@ -2,12 +2,12 @@
 
 use std::{fmt, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
-use headcount_queue::{
-    Binding, Error, Json, Result,
-    limits::{PRIVATE_PREFIX, check_name},
-};
+use headcount_queue::{Binding, Error, Json, Result, limits::check_name};
 
-use crate::driver::{Limits, PoolRef};
+use crate::{
+    decide::limits::Rules,
+    driver::{Limits, PoolRef},
+};
 
 /// How many workers the work calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +51,8 @@ pub struct PoolSpec {
     hold: Option<Duration>,
     remove_after: Option<Duration>,
     idle_to_zero: Duration,
+    rules: Rules,
+    overflow_of: Vec<PoolRef>,
 }
 
 impl PoolSpec {
@@ -80,6 +82,8 @@ impl PoolSpec {
             hold: None,
             remove_after: None,
             idle_to_zero: Duration::from_mins(5),
+            rules: Rules::default(),
+            overflow_of: Vec::new(),
         })
     }
 
@@ -128,6 +132,29 @@ impl PoolSpec {
         self
     }
 
+    /// Its cool-downs, steps, schedule, budget and the like. Default: [`Rules::default`].
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] for rules that make no sense by themselves or with the pool's bounds.
+    pub fn rules(mut self, rules: Rules) -> Result<Self> {
+        rules.check(self.min, self.max).map_err(|error| Error::Rejected(format!("pool {}: {error}", self.name)))?;
+        self.rules = rules;
+        Ok(self)
+    }
+
+    /// It may share queues with this pool, and gets of their jobs only what that one cannot meet within its max. Said
+    /// again, it comes after each of them: the nearest first.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if that is the pool itself.
+    pub fn overflow_of(mut self, pool: PoolRef) -> Result<Self> {
+        if pool == self.name {
+            return Err(Error::Rejected(format!("pool {pool} cannot be the overflow of itself")));
+        }
+        self.overflow_of.push(pool);
+        Ok(self)
+    }
+
     /// Its name.
     pub fn name(&self) -> &PoolRef {
         &self.name
@@ -167,6 +194,23 @@ impl PoolSpec {
         )
     }
 
+    /// Its cool-downs, steps, schedule, budget and the like.
+    pub fn rules_in_force(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The pools whose overflow it takes, the nearest first.
+    pub fn takes_overflow_of(&self) -> &[PoolRef] {
+        &self.overflow_of
+    }
+
+    /// The same pool with other bounds: those in force now, as its limits give them. A most of zero is fine here.
+    #[must_use]
+    pub(crate) fn within(&self, bounds: RangeInclusive<u32>) -> Self {
+        let (min, max) = bounds.into_inner();
+        Self { min: min.min(max), max, ..self.clone() }
+    }
+
     pub(crate) fn assumed_slots(&self) -> u32 {
         self.slots.get()
     }
@@ -191,23 +235,45 @@ impl PoolSpec {
         self.idle_to_zero
     }
 
-    /// A queue that both pools would serve: each would hire for the same jobs.
+    /// A queue that both pools would serve: each would hire for the same jobs, unless one takes the other's overflow.
     pub(crate) fn shares_with(&self, other: &Self) -> Option<String> {
-        match (&self.queues, &other.queues) {
-            (Binding::Any, Binding::Any) => Some("every queue".into()),
-            (Binding::Any, Binding::Queues(queues)) | (Binding::Queues(queues), Binding::Any) => {
-                queues.iter().find(|queue| !queue.starts_with(PRIVATE_PREFIX)).cloned()
-            }
-            (Binding::Queues(queues), Binding::Queues(others)) => {
-                queues.iter().find(|queue| others.contains(queue)).cloned()
-            }
+        let overflows = |a: &Self, b: &Self| a.overflow_of.contains(&b.name);
+        if overflows(self, other) || overflows(other, self) {
+            return None;
         }
+        shared(&self.queues, &other.queues)
     }
+}
+
+/// A queue, or the beginning of one, that both serve.
+pub(crate) fn shared(a: &Binding, b: &Binding) -> Option<String> {
+    if !overlap(a, b) {
+        return None;
+    }
+    // The narrower word for it: a name rather than a beginning, a longer beginning rather than a shorter one.
+    let narrow = |entry: &&String| (!entry.ends_with('*'), entry.len());
+    let meeting = |binding: &Binding, other: &Binding| {
+        let entries = binding.entries().unwrap_or_default().iter();
+        let meets = |entry: &&String| entry.parse().is_ok_and(|entry: Binding| overlap(&entry, other));
+        entries.filter(meets).max_by_key(narrow).cloned()
+    };
+    let longest = meeting(a, b).into_iter().chain(meeting(b, a)).max_by_key(|entry| narrow(&entry));
+    Some(longest.unwrap_or_else(|| "every queue".into()))
+}
+
+fn overlap(a: &Binding, b: &Binding) -> bool {
+    let (a, b) = (a.ranges(), b.ranges());
+    let before = |end: &Option<String>, start: &String| end.as_ref().is_some_and(|end| end <= start);
+    a.iter().any(|a| b.iter().any(|b| !before(&a.end, &b.start) && !before(&b.end, &a.start)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        price::Money,
+        schedule::{Entry, Schedule, Timezone},
+    };
 
     fn pool(name: &str, queues: &str) -> PoolSpec {
         PoolSpec::new(name, queues.parse().unwrap(), 0..=1).unwrap()
@@ -224,6 +290,33 @@ mod tests {
     }
 
     #[test]
+    fn the_overflow_of_a_pool_may_share_its_queues() {
+        let (first, second) = (pool("first", "mail"), pool("second", "mail").overflow_of("first".into()).unwrap());
+        assert_eq!((first.shares_with(&second), second.shares_with(&first)), (None, None));
+        assert_eq!(second.shares_with(&pool("third", "mail")).as_deref(), Some("mail"));
+        assert!(pool("first", "mail").overflow_of("first".into()).is_err());
+    }
+
+    #[test]
+    fn rules_that_make_no_sense_are_refused_by_the_pools_name() {
+        let entry = |min, max| Schedule::new(Timezone::default(), vec![Entry::new("0 8 * * *", min, max).unwrap()]);
+        let money = Money::new(1.0);
+        for (rules, word) in [
+            (Rules { grow_step: Some(0), ..Rules::default() }, "step"),
+            (Rules { budget: money, ..Rules::default() }, "price"),
+            (Rules { budget: Money::new(0.0), price: money, ..Rules::default() }, "max"),
+            (Rules { schedule: entry(Some(5), None), ..Rules::default() }, "above the pool's max"),
+            (Rules { schedule: entry(None, Some(5)), ..Rules::default() }, "above the pool's max"),
+            (Rules { schedule: entry(None, Some(1)), ..Rules::default() }, "give both"),
+            (Rules { drain_timeout: Some(Duration::MAX), ..Rules::default() }, "ten years"),
+        ] {
+            let spec = PoolSpec::new("here", Binding::Any, 2..=4).unwrap();
+            let error = spec.rules(rules).unwrap_err().to_string();
+            assert!(error.starts_with("pool here: ") && error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
     fn two_pools_share_a_queue_or_not() {
         for (a, b, shared) in [
             ("mail", "media", None),
@@ -232,6 +325,12 @@ mod tests {
             ("", "run:x", None),
             ("run:x", "run:x", Some("run:x")),
             ("", "", Some("every queue")),
+            ("mail.*", "mail.urgent", Some("mail.urgent")),
+            ("a.*", "a.b", Some("a.b")),
+            ("mail.*", "mail", None),
+            ("mail.*", "m*", Some("mail.*")),
+            ("", "mail.*", Some("mail.*")),
+            ("", "run:x*", None),
         ] {
             assert_eq!(pool("a", a).shares_with(&pool("b", b)).as_deref(), shared, "{a:?} and {b:?}");
             assert_eq!(pool("b", b).shares_with(&pool("a", a)).as_deref(), shared, "{b:?} and {a:?}");
