@@ -24,7 +24,7 @@ use crate::{
     act::{self, Action, Plan, Removals},
     decide::{self, Decision, History, Reason},
     driver::{Applied, Change, DriverError, InstanceState, PoolStatus, ScalerDriver, Trouble},
-    observe::{Demand, Gone, Observation, Roll, StoreReading, Unseen},
+    observe::{Demand, Gone, Observation, Roll, StoreReading, Unseen, Workload},
     pool::PoolSpec,
     record::{Counts, TickRecord},
 };
@@ -339,13 +339,14 @@ impl Pool {
             at: reading.at,
             platform_age: status.age,
             demand: Demand::default(),
+            workload: Workload::of(&reading.queues, self.spec.queues(), &muster.kinds),
             members: muster.members,
             desired: status.desired,
             unlisted: status.desired.saturating_sub(listed),
             trouble: status.trouble,
             limits,
         };
-        match reading.demand(store, self.spec.queues(), seen.running() > 0).await {
+        match reading.demand(store, self.spec.queues(), &muster.kinds, seen.running() > 0).await {
             Ok(demand) => seen.demand = demand,
             Err(error) => return (Err(Unseen::Store(error.to_string())), gone),
         }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     driver::{DriverError, InstanceId, Limits, Trouble},
-    observe::{Demand, Member, Standing},
+    observe::{Demand, Member, Standing, Workload},
 };
 
 const LIMITS: Limits = Limits { boot: Duration::from_secs(1), ..Limits::DEFAULT };
@@ -33,6 +33,7 @@ fn member(i: usize, standing: Standing, slots: u32, running: u32) -> Member {
         boots: Vec::new(),
         slots: if silent { 0 } else { slots },
         running: if silent { 0 } else { running },
+        born_at: None,
         started_at: None,
         idle_for: None,
     }
@@ -46,6 +47,7 @@ fn seen(ready: u64, slots: u32, members: &[(Standing, u32)]) -> Observation {
         at: at(1000.0),
         platform_age: Duration::ZERO,
         demand: Demand { ready, ..Demand::default() },
+        workload: Workload::default(),
         desired: members.iter().filter(|m| m.standing != Standing::Leaving).count() as u32,
         members,
         unlisted: 0,

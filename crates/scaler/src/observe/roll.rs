@@ -10,12 +10,17 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use headcount_queue::{BootId, WorkerRecord, store::WorkerState};
+use headcount_queue::{BootId, WorkerRecord, limits::MAX_DELAY, store::WorkerState};
 
+use super::Kinds;
 use crate::driver::{Ended, InstanceId, InstanceState, Limits, PoolRef, PoolStatus};
 
 /// A worker that has not beaten for so long has missed two beats.
 const TWO_BEATS: TimeDelta = TimeDelta::seconds(6);
+
+/// A pool without a worker is taken to know the kinds of its last ones for so long. Were they forgotten at once, a job
+/// that nobody can run would boot a worker again and again; were they never, a release that can run it would not come up.
+const REMEMBER_KINDS: TimeDelta = TimeDelta::hours(1);
 
 /// An instance of a pool, with the workers that live on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub struct Member {
     pub slots: u32,
     /// How many jobs it holds.
     pub running: u32,
+    /// When the platform began to start it; none if the platform does not list it.
+    pub born_at: Option<DateTime<Utc>>,
     /// When its latest worker came up.
     pub started_at: Option<DateTime<Utc>>,
     /// How long it has been [drained](Standing::Drained) and without a job.
@@ -87,6 +94,8 @@ pub struct Muster {
     pub members: Vec<Member>,
     /// Who is not.
     pub gone: Gone,
+    /// What they can run.
+    pub kinds: Kinds,
 }
 
 /// What is remembered of a pool's instances from reading to reading.
@@ -94,6 +103,7 @@ pub struct Muster {
 pub struct Roll {
     entries: HashMap<InstanceId, Entry>,
     reported: HashSet<InstanceId>,
+    kinds: Option<(DateTime<Utc>, Kinds)>,
 }
 
 #[derive(Debug, Default)]
@@ -123,13 +133,15 @@ impl Roll {
     ) -> Muster {
         let mut living = self.living(pool, status, workers);
         let populated = living.len();
-        let mut muster = Muster::default();
+        let mut muster = Muster { kinds: self.kinds(living.values().flatten().copied(), at), ..Muster::default() };
 
         for instance in &status.instances {
             let workers = living.remove(&instance.id).unwrap_or_default();
             let entry = self.entries.entry(instance.id.clone()).or_default();
             entry.missing = 0;
-            muster.members.push(entry.member(&instance.id, Some(instance.state), &workers, by, limits, at));
+            let mut member = entry.member(&instance.id, Some(instance.state), &workers, by, limits, at);
+            member.born_at = Some(at - (status.age + instance.age).min(MAX_DELAY));
+            muster.members.push(member);
         }
 
         let ended: HashSet<&InstanceId> = status.ended.iter().map(|ended| &ended.id).collect();
@@ -168,6 +180,20 @@ impl Roll {
         let known: HashSet<&InstanceId> = known.collect();
         self.entries.retain(|id, _| known.contains(id));
         muster
+    }
+
+    /// What these workers can run; without any, what the last ones could.
+    fn kinds<'w>(&mut self, workers: impl Iterator<Item = &'w WorkerRecord>, at: DateTime<Utc>) -> Kinds {
+        let mut workers = workers.peekable();
+        if workers.peek().is_some() {
+            let kinds = Kinds::of(workers);
+            self.kinds = Some((at, kinds.clone()));
+            return kinds;
+        }
+        match &self.kinds {
+            Some((seen, kinds)) if at - *seen < REMEMBER_KINDS => kinds.clone(),
+            _ => Kinds::Any,
+        }
     }
 
     /// The workers of this pool that are not dead, by instance.
@@ -237,6 +263,7 @@ impl Entry {
             boots: workers.iter().map(|worker| Boot::of(worker, by)).collect(),
             slots: counted.iter().map(|worker| worker.slots).sum(),
             running,
+            born_at: None,
             started_at: workers.iter().map(|worker| worker.started_at).max(),
             idle_for: self.idle_since.map(since),
         }

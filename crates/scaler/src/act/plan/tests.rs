@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     decide::{History, Step, decide},
     driver::Limits,
-    observe::{Boot, Demand},
+    observe::{Boot, Demand, Workload},
 };
 
 const S: Duration = Duration::from_secs(1);
@@ -38,6 +38,7 @@ fn member(boot: i64, standing: Standing, running: u32, idle_for: Option<Duration
         boots: vec![Boot { boot: BootId(boot), state, ours: standing != Standing::Withheld }],
         slots: 1,
         running,
+        born_at: None,
         started_at: Some(at(boot as u32)),
         idle_for,
     }
@@ -48,6 +49,7 @@ fn seen(second: u32, members: Vec<Member>) -> Observation {
         at: at(second),
         platform_age: Duration::ZERO,
         demand: Demand::default(),
+        workload: Workload::default(),
         desired: members.iter().filter(|member| member.standing != Standing::Leaving).count() as u32,
         members,
         unlisted: 0,
