@@ -1,5 +1,7 @@
 //! What a pool is: its queues, its bounds, and how its size follows the work.
 
+mod goal;
+
 use std::{fmt, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use headcount_queue::{
@@ -8,13 +10,16 @@ use headcount_queue::{
 };
 
 use crate::driver::{Limits, PoolRef};
+use goal::Goal;
 
 /// How many workers the work calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Policy {
-    /// A slot for each job that runs or could run now.
+    /// Enough for a share of the jobs to start within a time, and no more: see [`PoolSpec::start_within`].
     #[default]
+    WaitingTime,
+    /// A slot for each job that runs or could run now.
     Linear,
     /// Half the workers that [`Policy::Linear`] asks for, rounded up: one while there is any work. Half the cost of a
     /// burst, for jobs that may wait.
@@ -24,6 +29,7 @@ pub enum Policy {
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::WaitingTime => "waiting-time",
             Self::Linear => "linear",
             Self::HalfLinear => "half-linear",
         })
@@ -51,6 +57,7 @@ pub struct PoolSpec {
     hold: Option<Duration>,
     remove_after: Option<Duration>,
     idle_to_zero: Duration,
+    goal: Goal,
 }
 
 impl PoolSpec {
@@ -80,6 +87,7 @@ impl PoolSpec {
             hold: None,
             remove_after: None,
             idle_to_zero: Duration::from_mins(5),
+            goal: Goal::default(),
         })
     }
 
@@ -90,7 +98,7 @@ impl PoolSpec {
         self
     }
 
-    /// How many workers the work calls for. Default [`Policy::Linear`].
+    /// How many workers the work calls for. Default [`Policy::WaitingTime`].
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;

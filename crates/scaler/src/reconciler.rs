@@ -270,11 +270,13 @@ impl Reconciler {
             (_, Err(error)) => (Err(Unseen::Platform(error)), Gone::default()),
         };
         let now = reading.as_ref().map(StoreReading::now).unwrap_or_default();
+        if let Ok(seen) = &seen {
+            pool.history.learn(&pool.spec, seen);
+        }
         let decision = decide::decide(&pool.spec, &seen, &pool.history, now);
         let mut plan = Plan::default();
-        if let (Ok(seen), Some(wish)) = (&seen, decision.wish) {
-            let hold = pool.spec.hold_for(&seen.limits);
-            pool.history.note(wish, decide::has_work(seen), hold, seen.at);
+        if let (Ok(seen), Some(_)) = (&seen, decision.wish) {
+            pool.history.decided(&pool.spec, seen, &decision);
             if !dry_run {
                 plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
             }
@@ -318,7 +320,7 @@ impl Pool {
         status: PoolStatus,
         actions: &mut Vec<Action>,
     ) -> (Result<Observation, Unseen>, Gone) {
-        let limits = self.driver.limits(self.spec.name());
+        let limits = self.history.learned().limits(self.driver.limits(self.spec.name()));
         let muster = self.roll.muster(self.spec.name(), by, &limits, &status, &reading.workers, reading.at);
         let mut gone = muster.gone;
         let mut recounted = None;

@@ -20,7 +20,8 @@ fn at(seconds: f64) -> DateTime<Utc> {
 }
 
 fn spec(min: u32, max: u32) -> PoolSpec {
-    PoolSpec::new("here", Binding::Any, min..=max).unwrap().hold(10 * S).idle_to_zero(Duration::ZERO)
+    let spec = PoolSpec::new("here", Binding::Any, min..=max).unwrap().policy(Policy::Linear);
+    spec.hold(10 * S).idle_to_zero(Duration::ZERO)
 }
 
 fn member(i: usize, standing: Standing, slots: u32, running: u32) -> Member {

@@ -139,12 +139,17 @@ impl QueueWork {
 
     /// Jobs that a worker of the pool could start now.
     pub fn ready(&self) -> u64 {
-        if self.paused { 0 } else { self.kinds.iter().filter(|kind| kind.known).map(|kind| kind.ready).sum() }
+        if self.paused { 0 } else { self.waiting(true) }
     }
 
     /// Jobs that wait in it although no worker of the pool knows their kind.
     pub fn unknown(&self) -> u64 {
-        self.kinds.iter().filter(|kind| !kind.known).map(|kind| kind.ready).sum()
+        self.waiting(false)
+    }
+
+    fn waiting(&self, known: bool) -> u64 {
+        let kinds = self.kinds.iter().filter(|kind| kind.known == known);
+        kinds.map(|kind| kind.ready).fold(0, u64::saturating_add)
     }
 }
 

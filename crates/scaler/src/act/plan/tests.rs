@@ -9,6 +9,7 @@ use crate::{
     decide::{History, Step, decide},
     driver::Limits,
     observe::{Boot, Demand, Workload},
+    pool::Policy,
 };
 
 const S: Duration = Duration::from_secs(1);
@@ -21,7 +22,7 @@ fn at(second: u32) -> DateTime<Utc> {
 
 fn spec() -> PoolSpec {
     let spec = PoolSpec::new("here", Binding::Any, 0..=MAX).unwrap();
-    spec.hold(5 * S).remove_after(3 * S).idle_to_zero(5 * S)
+    spec.policy(Policy::Linear).hold(5 * S).remove_after(3 * S).idle_to_zero(5 * S)
 }
 
 fn member(boot: i64, standing: Standing, running: u32, idle_for: Option<Duration>) -> Member {
