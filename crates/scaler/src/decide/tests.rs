@@ -1,5 +1,7 @@
 //! A table of what is decided when, and properties that hold whatever is seen.
 
+mod policies;
+
 use std::{num::NonZeroU32, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -195,7 +195,7 @@ fn the_sentence_says_what_there_is_what_is_needed_and_by_when() {
         ),
         (
             say(&facts(2, 2), short(reading(&stream(0.2), 10.0, 0.0, 0.0), 10.0)),
-            "2 running, 12 expected a minute: 5 must stand ready, since a boot comes too late: 3 more; target \
+            "2 running, 12 expected a minute: 4 must stand ready, since a boot comes too late: 2 more; target \
              95% within 10.0s, less than a boot (20.0s) and a look (5.0s) take: it needs spare workers",
         ),
     ] {
