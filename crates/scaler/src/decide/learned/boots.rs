@@ -153,7 +153,9 @@ mod tests {
 
     fn watched(readings: &[Observation]) -> Boots {
         let mut boots = Boots::default();
-        readings.iter().for_each(|seen| boots.watch(seen));
+        for seen in readings {
+            boots.watch(seen);
+        }
         boots
     }
 

@@ -199,7 +199,8 @@ proptest! {
             let stored = history.memory().to_json();
             // What is not finite is written as null, and only what may be missing is null.
             prop_assert!(!stored.replace("\"started_at\":null", "").contains("null"), "{stored}");
-            history = History::remembering(Memory::restore(&stored));
+            let other = History::remembering(Memory::restore(&stored));
+            check(&spec, &seen, &decide(&spec, &Ok(seen.clone()), &other, seen.at))?;
             second += (step as f64 / 1e6).max(0.001);
         }
     }

@@ -189,7 +189,7 @@ mod tests {
         let arrivals = after((0..100).map(|_| 10.0));
         assert!((arrivals.since(490.0) - 20.0).abs() < 1e-9);
         assert!((arrivals.since(477.5) - 45.0).abs() < 1e-9);
-        assert_eq!(arrivals.since(600.0), 0.0);
+        assert!(arrivals.since(600.0).abs() < 1e-9);
         let all = arrivals.since(-1e9);
         assert!((240.0..=260.0).contains(&all), "the ring reaches back for 120 s: {all}");
         assert!(arrivals.ring.len() < 300);
@@ -204,7 +204,7 @@ mod tests {
         assert!((arrivals.age(20.0, 500.0) - 10.0).abs() < 1e-9);
         assert!((arrivals.age(15.0, 502.0) - 9.5).abs() < 1e-9);
         assert!(arrivals.age(1e9, 500.0) >= 120.0);
-        assert_eq!(Arrivals::default().age(5.0, 500.0), 0.0);
+        assert!(Arrivals::default().age(5.0, 500.0).abs() < 1e-9);
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn reading(arrivals: &Arrivals, within: f64, ready: f64, oldest: f64) -> Reading
     }
 }
 
-fn short<'a>(reading: Reading<'a>, run: f64) -> Reading<'a> {
+fn short(reading: Reading<'_>, run: f64) -> Reading<'_> {
     Reading { run, ready_run: run, ..reading }
 }
 
@@ -149,14 +149,14 @@ fn targets_are_counted_each_with_its_own_time() {
 fn where_a_boot_comes_too_late_workers_stand_ready() {
     let steady = stream(0.2);
     let jobs = short(reading(&steady, 10.0, 0.0, 0.0), 10.0);
-    let need_floor = need(&facts(2, 2), &[jobs.clone()]);
+    let need_floor = need(&facts(2, 2), std::slice::from_ref(&jobs));
     assert_eq!(need_floor.why.rule, Rule::Floor);
     // Two are busy on average; with five hardly anyone waits for 10 s.
     assert!((4..=6).contains(&need_floor.keep), "{}", need_floor.keep);
     assert!(need(&facts(2, 2), &[Reading { z: 3.0, ..jobs.clone() }]).keep > need_floor.keep);
     // When nothing has come for long enough, the last may go, whatever the formula says.
     let idle = Facts { idle: true, ..facts(2, 0) };
-    assert_eq!((need(&idle, &[jobs.clone()]).keep, need(&idle, &[jobs]).add), (0, 0));
+    assert_eq!((need(&idle, std::slice::from_ref(&jobs)).keep, need(&idle, &[jobs]).add), (0, 0));
 }
 
 #[test]
