@@ -1,8 +1,8 @@
 //! Decide: from what was seen to how many workers should be claiming, and why. Pure: no I/O and no clock.
 //!
-//! The wish comes from the pool's policy ([`waiting_time`], [`linear`]) and is bounded by its [limits]. A pool grows at once. It shrinks
-//! only when fewer workers have been enough for a whole hold of unbroken, fresh readings; on what it cannot see it
-//! holds.
+//! The wish comes from the pool's policy ([`waiting_time`], [`linear`]) and is bounded by its [limits]. A pool grows at
+//! once. It shrinks only when fewer workers have been enough for a whole hold of unbroken, fresh readings; on what it
+//! cannot see it holds. What has been [`learned`] from readings is in the [`History`], which is told of each.
 
 pub mod waiting_time;
 pub mod linear;

@@ -1,10 +1,10 @@
 //! The waiting-time policy: workers enough that a share of the jobs starts within a time, and no more.
 //!
 //! It looks ahead over a few horizons. At each, the jobs whose deadline lies before it are due: those that wait, those
-//! known to fall due, and those that arrive at the expected rate, with a safety that [learns](learning) from late
+//! known to fall due, and those that arrive at the expected rate, with a safety that learns ([`Safety`]) from late
 //! starts. The workers that can start what is due at every horizon are kept. Where those that are there and boot
 //! cannot, more are ordered, at the latest moment from which a boot is in time. Where a boot never is (boot and look
-//! take longer than a job may wait), workers stand ready by [Erlang's formula](erlang).
+//! take longer than a job may wait), workers stand ready by Erlang's formula.
 //!
 //! Pure: numbers in, numbers out.
 
