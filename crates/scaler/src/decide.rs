@@ -1,11 +1,14 @@
 //! Decide: from what was seen to how many workers should be claiming, and why. Pure: no I/O and no clock.
 //!
-//! The wish comes from the pool's policy ([`linear`]) and is bounded by its [limits]. A pool grows at once. It shrinks
-//! only when fewer workers have been enough for a whole hold of unbroken, fresh readings; on what it cannot see it
-//! holds.
+//! The wish comes from the pool's policy ([`waiting_time`], [`linear`]) and is bounded by its [limits]. A pool grows at
+//! once. It shrinks only when fewer workers have been enough for a whole hold of unbroken, fresh readings; on what it
+//! cannot see it holds. What has been [`learned`] from readings is in the [`History`], which is told of each.
 
-pub mod limits;
+pub mod waiting_time;
 pub mod linear;
+pub mod limits;
+pub mod learned;
+mod memory;
 mod history;
 mod reason;
 #[cfg(test)]
@@ -21,7 +24,9 @@ use crate::{
 };
 
 pub use history::History;
+pub use learned::Learned;
 pub use limits::Bound;
+pub use memory::Memory;
 pub use reason::Reason;
 
 /// A reading of the store that is older than this many ticks is stale; younger than [`FRESH`] it never is.
@@ -124,12 +129,8 @@ pub fn decide(spec: &PoolSpec, seen: &Result<Observation, Unseen>, history: &His
     }
 
     let current = seen.current();
-    let work = match spec.policy_in_force() {
-        Policy::Linear => linear::linear(seen, spec.assumed_slots()),
-        Policy::HalfLinear => linear::half_linear(seen, spec.assumed_slots()),
-    };
-    let (mut wish, mut bound) = limits::clamp(spec, &seen.limits, work.workers);
-    let mut reason = Reason::Work(work);
+    let (workers, mut reason) = wish(spec, seen, history, now);
+    let (mut wish, mut bound) = limits::clamp(spec, &seen.limits, workers);
     if wish == 0
         && current > 0
         && spec.max() > 0
@@ -153,7 +154,10 @@ pub fn decide(spec: &PoolSpec, seen: &Result<Observation, Unseen>, history: &His
     } else if platform_age > DRAIN_PLATFORM {
         decision(Step::Keep(current), Reason::StalePlatform { age: platform_age, limit: DRAIN_PLATFORM }, bound)
     } else {
-        let hold = spec.hold_for(&seen.limits);
+        let hold = history.hold(spec, &seen.limits);
+        if let Some(left) = history.settling(spec, &seen.limits, now) {
+            return decision(Step::Keep(current), Reason::Settling { wish, left }, bound);
+        }
         match history.highest(hold, now) {
             Err(left) => decision(Step::Keep(current), Reason::Holding { wish, left }, bound),
             Ok(highest) if highest.min(spec.max()) >= current => decision(
@@ -167,6 +171,20 @@ pub fn decide(spec: &PoolSpec, seen: &Result<Observation, Unseen>, history: &His
             }
         }
     }
+}
+
+/// How many workers the pool's policy calls for, and why.
+fn wish(spec: &PoolSpec, seen: &Observation, history: &History, now: DateTime<Utc>) -> (u64, Reason) {
+    let slots = spec.assumed_slots();
+    let work = match spec.policy_in_force() {
+        Policy::WaitingTime => {
+            let need = history.memory().need(spec, seen, history.is_idle(spec, now));
+            return (need.workers().into(), Reason::Need(need));
+        }
+        Policy::Linear => linear::linear(seen, slots),
+        Policy::HalfLinear => linear::half_linear(seen, slots),
+    };
+    (work.workers, Reason::Work(work))
 }
 
 fn hold(reason: Reason) -> Decision {

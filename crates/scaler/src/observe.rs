@@ -4,6 +4,7 @@
 
 pub mod roll;
 pub mod source;
+pub mod workload;
 
 use std::{
     collections::BTreeSet,
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::driver::{DriverError, InstanceId, Limits, PoolRef, Trouble};
 
 pub use roll::{Gone, Member, Muster, Reading, Roll, Standing};
+pub use workload::{KindWork, Kinds, Known, QueueWork, RunningJob, Workload};
 
 /// A pool as it was at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Observation {
     pub platform_age: Duration,
     /// The work that waits.
     pub demand: Demand,
+    /// The same work and its past, queue by queue.
+    pub workload: Workload,
     /// The instances of the pool, with their workers.
     pub members: Vec<Member>,
     /// Drained places where nothing is any more.
@@ -90,6 +94,8 @@ pub struct Demand {
     /// Suspects wait, each for a worker that runs nothing else. They are demand for one worker, or they would lie for
     /// ever beside a pool at zero.
     pub suspects: bool,
+    /// Jobs of kinds that no worker of the pool knows. They are no demand: a worker hired for them could not run them.
+    pub unknown: u64,
 }
 
 impl Demand {
@@ -172,23 +178,27 @@ impl StoreReading {
     ///
     /// The counters may lag by a fold, so where they show nothing at all, the store is asked exactly: a pool is never
     /// let go on a counter's word.
-    pub async fn demand(&self, store: &dyn Store, queues: &Binding, busy: bool) -> Result<Demand> {
-        let counted = counted(&self.queues, queues);
+    pub async fn demand(&self, store: &dyn Store, queues: &Binding, kinds: &Kinds, busy: bool) -> Result<Demand> {
+        let counted = counted(&self.queues, queues, kinds);
         if busy || !counted.is_none() {
             return Ok(counted);
         }
         match unpaused(&self.queues, queues) {
-            Some(asked) => Ok(exact(store.outstanding(&asked).await?, held(&self.queues, queues))),
-            None => Ok(Demand::default()),
+            Some(asked) => Ok(exact(store.outstanding(&asked).await?, held(&self.queues, queues), counted.unknown)),
+            None => Ok(counted),
         }
     }
 }
 
-fn counted(states: &[QueueState], queues: &Binding) -> Demand {
+fn counted(states: &[QueueState], queues: &Binding, kinds: &Kinds) -> Demand {
     let mut demand = Demand::default();
     for state in states.iter().filter(|state| queues.includes(&state.queue) && !state.paused) {
         // Counters are folded from deltas, and a fold may see a claim before its enqueue: a moment below zero.
-        demand.ready += state.depth.ready.max(0) as u64;
+        let ready = state.depth.ready.max(0) as u64;
+        let strange = state.lanes.iter().filter(|lane| !kinds.include(&lane.kind));
+        let unknown = strange.map(|lane| lane.depth.ready.max(0) as u64).sum::<u64>().min(ready);
+        demand.ready += ready - unknown;
+        demand.unknown += unknown;
         // What else is held is no demand: nothing is to be started for a job that waits for another, or whose kind is
         // paused.
         demand.suspects |= state.depth.suspects > 0;
@@ -202,8 +212,10 @@ fn held(states: &[QueueState], queues: &Binding) -> bool {
 }
 
 /// `held`: whether the counters knew of held jobs, none of which is a suspect. Held ones that they do not know of may be.
-fn exact(outstanding: Outstanding, held: bool) -> Demand {
-    Demand { ready: u64::from(outstanding.ready), due: outstanding.due, suspects: outstanding.held && !held }
+/// `unknown`: so many ready ones are of kinds that nobody knows; they are the ones that the store means.
+fn exact(outstanding: Outstanding, held: bool, unknown: u64) -> Demand {
+    let ready = u64::from(outstanding.ready && unknown == 0);
+    Demand { ready, due: outstanding.due, suspects: outstanding.held && !held, unknown }
 }
 
 /// These queues without the paused ones; `None` if that leaves none.
@@ -221,7 +233,7 @@ fn unpaused(states: &[QueueState], queues: &Binding) -> Option<Binding> {
 
 #[cfg(test)]
 mod tests {
-    use headcount_queue::{Depth, Flow};
+    use headcount_queue::{Depth, Flow, LaneState};
 
     use super::*;
 
@@ -255,7 +267,7 @@ mod tests {
             queue("run:x", 5, 1, false),
             queue("late", -1, 0, false),
         ];
-        let demand = |queues: &str| counted(&states, &queues.parse().unwrap());
+        let demand = |queues: &str| counted(&states, &queues.parse().unwrap(), &Kinds::Any);
         assert_eq!(demand(""), Demand { ready: 3, ..Demand::default() });
         assert_eq!(demand("mail,media"), Demand { ready: 3, ..Demand::default() });
         assert_eq!(demand("run:x"), Demand { ready: 5, suspects: true, ..Demand::default() });
@@ -266,11 +278,28 @@ mod tests {
     fn of_the_held_only_suspects_are_demand() {
         let mut state = queue("mail", 0, 0, false);
         state.depth.held = 2;
-        assert!(counted(&[state.clone()], &Binding::Any).is_none(), "they wait for others, or their kind is paused");
+        assert!(
+            counted(&[state.clone()], &Binding::Any, &Kinds::Any).is_none(),
+            "they wait for others, or their kind is paused"
+        );
         let outstanding = Outstanding { held: true, ..Outstanding::default() };
-        assert!(exact(outstanding, held(&[state.clone()], &Binding::Any)).is_none());
+        assert!(exact(outstanding, held(&[state.clone()], &Binding::Any), 0).is_none());
         state.depth.held = 0;
-        assert!(exact(outstanding, held(&[state], &Binding::Any)).suspects, "the counters do not know of it yet");
+        assert!(exact(outstanding, held(&[state], &Binding::Any), 0).suspects, "the counters do not know of it yet");
+    }
+
+    #[test]
+    fn what_no_worker_knows_is_no_demand_and_is_not_taken_for_what_the_counters_missed() {
+        let mut state = queue("mail", 3, 0, false);
+        let depth = Depth { ready: 3, ..Depth::default() };
+        let lane = LaneState { queue: "mail".into(), kind: "odd".into(), depth, ..LaneState::default() };
+        state.lanes = vec![lane];
+        let kinds = Kinds::Only(["send".to_owned()].into());
+        let demand = counted(&[state], &Binding::Any, &kinds);
+        assert_eq!(demand, Demand { unknown: 3, ..Demand::default() });
+        let outstanding = Outstanding { ready: true, ..Outstanding::default() };
+        assert!(exact(outstanding, false, demand.unknown).is_none());
+        assert_eq!(exact(outstanding, false, 0).jobs(), 1);
     }
 
     #[test]

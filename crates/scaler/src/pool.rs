@@ -1,5 +1,7 @@
 //! What a pool is: its queues, its bounds, and how its size follows the work.
 
+mod goal;
+
 use std::{fmt, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use headcount_queue::{Binding, Error, Json, Result, limits::check_name};
@@ -8,13 +10,16 @@ use crate::{
     decide::limits::Rules,
     driver::{Limits, PoolRef},
 };
+use goal::Goal;
 
 /// How many workers the work calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Policy {
-    /// A slot for each job that runs or could run now.
+    /// Enough for a share of the jobs to start within a time, and no more: see [`PoolSpec::start_within`].
     #[default]
+    WaitingTime,
+    /// A slot for each job that runs or could run now.
     Linear,
     /// Half the workers that [`Policy::Linear`] asks for, rounded up: one while there is any work. Half the cost of a
     /// burst, for jobs that may wait.
@@ -24,6 +29,7 @@ pub enum Policy {
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::WaitingTime => "waiting-time",
             Self::Linear => "linear",
             Self::HalfLinear => "half-linear",
         })
@@ -53,6 +59,7 @@ pub struct PoolSpec {
     idle_to_zero: Duration,
     rules: Rules,
     overflow_of: Vec<PoolRef>,
+    goal: Goal,
 }
 
 impl PoolSpec {
@@ -84,6 +91,7 @@ impl PoolSpec {
             idle_to_zero: Duration::from_mins(5),
             rules: Rules::default(),
             overflow_of: Vec::new(),
+            goal: Goal::default(),
         })
     }
 
@@ -94,7 +102,7 @@ impl PoolSpec {
         self
     }
 
-    /// How many workers the work calls for. Default [`Policy::Linear`].
+    /// How many workers the work calls for. Default [`Policy::WaitingTime`].
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
@@ -206,7 +214,7 @@ impl PoolSpec {
 
     /// The same pool with other bounds: those in force now, as its limits give them. A most of zero is fine here.
     #[must_use]
-    pub(crate) fn within(&self, bounds: RangeInclusive<u32>) -> Self {
+    pub(crate) fn bounded_by(&self, bounds: RangeInclusive<u32>) -> Self {
         let (min, max) = bounds.into_inner();
         Self { min: min.min(max), max, ..self.clone() }
     }

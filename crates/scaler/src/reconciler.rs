@@ -26,7 +26,7 @@ use crate::{
     act::{self, Action, Plan, Removals},
     decide::{self, Decision, History, Reason},
     driver::{Applied, Change, DriverError, InstanceState, PoolStatus, Removal, ScalerDriver, Trouble},
-    observe::{Demand, Gone, Observation, Reading, Roll, StoreReading, Unseen},
+    observe::{Demand, Gone, Observation, Reading, Roll, StoreReading, Unseen, Workload},
     pool::PoolSpec,
     record::{Counts, TickRecord},
 };
@@ -400,11 +400,13 @@ impl Reconciler {
             (_, Err(error)) => (Err(Unseen::Platform(error)), Gone::default()),
         };
         let now = reading.as_ref().map(StoreReading::now).unwrap_or_default();
+        if let Ok(seen) = &seen {
+            pool.history.learn(&pool.spec, seen);
+        }
         let decision = decide::decide(&pool.spec, &seen, &pool.history, now);
         let mut plan = Plan::default();
-        if let (Ok(seen), Some(wish)) = (&seen, decision.wish) {
-            let hold = pool.spec.hold_for(&seen.limits);
-            pool.history.note(wish, decide::has_work(seen), hold, seen.at);
+        if let (Ok(seen), Some(_)) = (&seen, decision.wish) {
+            pool.history.decided(&pool.spec, seen, &decision);
             if !dry_run {
                 plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
             }
@@ -513,7 +515,7 @@ impl Pool {
         status: PoolStatus,
         actions: &mut Vec<Action>,
     ) -> (Result<Observation, Unseen>, Gone) {
-        let limits = self.driver.limits(self.spec.name());
+        let limits = self.history.learned().limits(self.driver.limits(self.spec.name()));
         let muster = self.roll.muster(&Reading {
             pool: self.spec.name(),
             by,
@@ -542,6 +544,7 @@ impl Pool {
             at: reading.at,
             platform_age: status.age,
             demand: Demand::default(),
+            workload: Workload::of(&reading.queues, self.spec.queues(), &muster.kinds),
             members: muster.members,
             vacant: muster.vacant,
             desired: status.desired,
@@ -549,7 +552,7 @@ impl Pool {
             trouble: status.trouble,
             limits,
         };
-        match reading.demand(store, self.spec.queues(), seen.running() > 0).await {
+        match reading.demand(store, self.spec.queues(), &muster.kinds, seen.running() > 0).await {
             Ok(demand) => seen.demand = demand,
             Err(error) => return (Err(Unseen::Store(error.to_string())), gone),
         }

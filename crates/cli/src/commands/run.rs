@@ -23,7 +23,7 @@ use headcount_queue::{
     limits::head,
     store::{BootId, Filter, Options, Outstanding},
 };
-use headcount_scaler::{LocalConfig, LocalDriver, Log, PoolSpec, Reconciler, TickRecord};
+use headcount_scaler::{LocalConfig, LocalDriver, Log, Policy, PoolSpec, Reconciler, TickRecord};
 use headcount_worker::exec::find_program;
 use tokio::{
     select,
@@ -350,6 +350,7 @@ impl Workers {
         let driver = Arc::new(LocalDriver::new(config));
         let spec = PoolSpec::new(run.queue_name(), run.binding.clone(), 0..=max)?
             .slots(slots)
+            .policy(Policy::Linear)
             .interval(LOOK)
             .hold(Duration::from_secs(1))
             .remove_after(Duration::from_millis(500))

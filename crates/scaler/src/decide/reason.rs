@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::linear::Work;
+use super::{linear::Work, waiting_time::Need};
 use crate::{driver::Trouble, observe::Unseen};
 
 /// Why.
@@ -11,11 +11,20 @@ use crate::{driver::Trouble, observe::Unseen};
 pub enum Reason {
     /// The work calls for it.
     Work(Work),
+    /// So many are needed for jobs to start in time.
+    Need(Need),
     /// Fewer workers would do, but have not for long enough.
     Holding {
         /// How many would do.
         wish: u32,
         /// How much longer they must.
+        left: Duration,
+    },
+    /// Fewer workers would do, but this process has only just begun to decide for the pool.
+    Settling {
+        /// How many would do.
+        wish: u32,
+        /// How much longer nobody is let go.
         left: Duration,
     },
     /// There is no work, but there was some a short while ago: the last worker waits for more.
@@ -47,7 +56,11 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Work(work) => work.fmt(f),
+            Self::Need(need) => need.fmt(f),
             Self::Holding { wish, left } => write!(f, "{wish} would do; wait {left:.1?} more to be sure"),
+            Self::Settling { wish, left } => {
+                write!(f, "{wish} would do; this scaler is new to the pool and lets nobody go for {left:.1?}")
+            }
             Self::KeepLast { left } => write!(f, "nothing to do; the last worker waits {left:.1?} more"),
             Self::Trouble(trouble) => trouble.fmt(f),
             Self::Unseen(unseen) => unseen.fmt(f),

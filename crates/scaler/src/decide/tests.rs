@@ -1,5 +1,7 @@
 //! A table of what is decided when, and properties that hold whatever is seen.
 
+mod policies;
+
 use std::{num::NonZeroU32, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     driver::{DriverError, InstanceId, Limits, Trouble},
-    observe::{Demand, Member, Standing},
+    observe::{Demand, Member, Standing, Workload},
 };
 
 const LIMITS: Limits = Limits { boot: Duration::from_secs(1), ..Limits::DEFAULT };
@@ -20,7 +22,8 @@ fn at(seconds: f64) -> DateTime<Utc> {
 }
 
 fn spec(min: u32, max: u32) -> PoolSpec {
-    PoolSpec::new("here", Binding::Any, min..=max).unwrap().hold(10 * S).idle_to_zero(Duration::ZERO)
+    let spec = PoolSpec::new("here", Binding::Any, min..=max).unwrap().policy(Policy::Linear);
+    spec.hold(10 * S).idle_to_zero(Duration::ZERO)
 }
 
 fn member(i: usize, standing: Standing, slots: u32, running: u32) -> Member {
@@ -36,6 +39,7 @@ fn member(i: usize, standing: Standing, slots: u32, running: u32) -> Member {
         slots: if silent { 0 } else { slots },
         running: if silent { 0 } else { running },
         oldest: None,
+        born_at: None,
         started_at: None,
         idle_for: None,
     }
@@ -49,6 +53,7 @@ fn seen(ready: u64, slots: u32, members: &[(Standing, u32)]) -> Observation {
         at: at(1000.0),
         platform_age: Duration::ZERO,
         demand: Demand { ready, ..Demand::default() },
+        workload: Workload::default(),
         desired: members.iter().filter(|m| m.standing != Standing::Leaving).count() as u32,
         members,
         vacant: Vec::new(),

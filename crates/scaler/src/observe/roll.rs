@@ -12,13 +12,19 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use headcount_queue::{
     BootId, JobId, WorkerRecord,
+    limits::MAX_DELAY,
     store::{PlaceRecord, WorkerState},
 };
 
+use super::Kinds;
 use crate::driver::{Ended, Instance, InstanceId, InstanceState, Limits, PoolRef, PoolStatus};
 
 /// A worker that has not beaten for so long has missed two beats.
 const TWO_BEATS: TimeDelta = TimeDelta::seconds(6);
+
+/// A pool without a worker is taken to know the kinds of its last ones for so long. Were they forgotten at once, a job
+/// that nobody can run would boot a worker again and again; were they never, a release that can run it would not come up.
+const REMEMBER_KINDS: TimeDelta = TimeDelta::hours(1);
 
 /// An instance of a pool, with the workers that live on it. Two processes under one name are one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +50,8 @@ pub struct Member {
     pub running: u32,
     /// The job that it has held for longest, and for how long.
     pub oldest: Option<(JobId, Duration)>,
+    /// When the platform began to start it; none if the platform does not list it.
+    pub born_at: Option<DateTime<Utc>>,
     /// When its latest worker came up.
     pub started_at: Option<DateTime<Utc>>,
     /// How long it has been [drained](Standing::Drained) and without a job.
@@ -87,6 +95,8 @@ pub struct Muster {
     pub vacant: Vec<InstanceId>,
     /// Who is not.
     pub gone: Gone,
+    /// What they can run.
+    pub kinds: Kinds,
 }
 
 /// What is remembered of a pool's instances from reading to reading.
@@ -96,6 +106,7 @@ pub struct Roll {
     reported: HashSet<InstanceId>,
     /// When the platform's last reading was true.
     read_at: Option<DateTime<Utc>>,
+    kinds: Option<(DateTime<Utc>, Kinds)>,
 }
 
 /// What one reading consists of.
@@ -137,7 +148,7 @@ impl Roll {
         let Reading { pool, status, workers, places, at, .. } = *reading;
         let mut living = self.living(pool, status, workers);
         let populated = living.len();
-        let mut muster = Muster::default();
+        let mut muster = Muster { kinds: self.kinds(living.values().flatten().copied(), at), ..Muster::default() };
         // What a driver remembers of an earlier reading is not a second one.
         let read_at = at - TimeDelta::from_std(status.age).unwrap_or_default();
         let news = self.read_at.is_none_or(|before| read_at > before);
@@ -147,7 +158,9 @@ impl Roll {
             let workers = living.remove(&instance.id).unwrap_or_default();
             let entry = self.entries.entry(instance.id.clone()).or_default();
             entry.missing = 0;
-            muster.members.push(entry.member(&instance.id, Some(instance), &workers, reading));
+            let mut member = entry.member(&instance.id, Some(instance), &workers, reading);
+            member.born_at = Some(at - (status.age + instance.age).min(MAX_DELAY));
+            muster.members.push(member);
         }
 
         let ended: HashSet<&InstanceId> = status.ended.iter().map(|ended| &ended.id).collect();
@@ -196,6 +209,20 @@ impl Roll {
             .collect();
         self.entries.retain(|id, _| known.contains(id));
         muster
+    }
+
+    /// What these workers can run; without any, what the last ones could.
+    fn kinds<'w>(&mut self, workers: impl Iterator<Item = &'w WorkerRecord>, at: DateTime<Utc>) -> Kinds {
+        let mut workers = workers.peekable();
+        if workers.peek().is_some() {
+            let kinds = Kinds::of(workers);
+            self.kinds = Some((at, kinds.clone()));
+            return kinds;
+        }
+        match &self.kinds {
+            Some((seen, kinds)) if at - *seen < REMEMBER_KINDS => kinds.clone(),
+            _ => Kinds::Any,
+        }
     }
 
     /// The workers of this pool that are not dead, by instance.
@@ -287,6 +314,7 @@ impl Entry {
             slots: counted.iter().map(|worker| worker.slots).sum(),
             running,
             oldest: oldest.map(|oldest| (oldest.job, since(oldest.started_at))),
+            born_at: None,
             started_at: workers.iter().map(|worker| worker.started_at).max(),
             idle_for: self.idle_since.map(since),
         }

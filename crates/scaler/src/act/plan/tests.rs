@@ -8,7 +8,8 @@ use super::*;
 use crate::{
     decide::{History, Step, decide},
     driver::Limits,
-    observe::Demand,
+    observe::{Demand, Workload},
+    pool::Policy,
 };
 
 const S: Duration = Duration::from_secs(1);
@@ -21,7 +22,7 @@ fn at(second: u32) -> DateTime<Utc> {
 
 fn spec() -> PoolSpec {
     let spec = PoolSpec::new("here", Binding::Any, 0..=MAX).unwrap();
-    spec.hold(5 * S).remove_after(3 * S).idle_to_zero(5 * S)
+    spec.policy(Policy::Linear).hold(5 * S).remove_after(3 * S).idle_to_zero(5 * S)
 }
 
 fn member(n: u32, standing: Standing, running: u32, idle_for: Option<Duration>) -> Member {
@@ -36,6 +37,7 @@ fn member(n: u32, standing: Standing, running: u32, idle_for: Option<Duration>) 
         slots: 1,
         running,
         oldest: (running > 0).then_some((JobId(1), S)),
+        born_at: None,
         started_at: Some(at(n)),
         idle_for,
     }
@@ -46,6 +48,7 @@ fn seen(second: u32, members: Vec<Member>) -> Observation {
         at: at(second),
         platform_age: Duration::ZERO,
         demand: Demand::default(),
+        workload: Workload::default(),
         desired: members.iter().filter(|member| member.standing != Standing::Leaving).count() as u32,
         members,
         vacant: Vec::new(),

@@ -16,7 +16,7 @@ pub fn bounded(
 ) -> Decision {
     let (rules, current) = (spec.rules_in_force(), inputs.current);
     let range = Range::of(spec, state, inputs);
-    let mut decision = decide(&spec.within(range.low..=range.high));
+    let mut decision = decide(&spec.bounded_by(range.low..=range.high));
     decision.bound = decision.bound.map(|bound| range.name(bound));
     let Some(target) = decision.step.target() else { return decision };
     let (to, slowed) = pace(rules, &state.changes, &range, current, target, inputs.now);

@@ -257,3 +257,18 @@ fn a_reading_in_which_more_than_half_are_gone_is_not_believed() {
         assert_eq!((muster.gone.boots.len(), muster.gone.spared, muster.members.len()), (0, spared, 3), "{now}");
     }
 }
+
+#[test]
+fn a_pool_without_a_worker_knows_the_kinds_of_its_last_ones_for_an_hour() {
+    let mut roll = Roll::default();
+    let one = |kinds: &[&str], now: i64| WorkerRecord {
+        kinds: kinds.iter().map(ToString::to_string).collect(),
+        ..worker(1, "a", now)
+    };
+    assert_eq!(call(&mut roll, &listed(&[]), &[], 0).kinds, Kinds::Any, "nobody can tell");
+    let only = Kinds::Only(["mail".to_owned()].into());
+    assert_eq!(call(&mut roll, &listed(&["a"]), &[one(&["mail"], 5)], 5).kinds, only);
+    assert_eq!(call(&mut roll, &listed(&[]), &[], 3600).kinds, only);
+    assert_eq!(call(&mut roll, &listed(&[]), &[], 3605).kinds, Kinds::Any, "a release may have taught them more");
+    assert_eq!(call(&mut roll, &listed(&["a"]), &[one(&[], 4000)], 4000).kinds, Kinds::Any);
+}

@@ -16,7 +16,7 @@ use headcount_queue::{
 };
 
 use crate::{
-    PoolSpec, Reconciler, TickRecord,
+    Policy, PoolSpec, Reconciler, TickRecord,
     driver::{
         Applied, Change, DriverError, Ended, Instance, InstanceId, InstanceState, Limits, PoolRef, PoolStatus,
         ScalerDriver,
@@ -222,7 +222,7 @@ pub(super) const LIMIT: Duration = Duration::from_millis(100);
 
 pub(super) fn spec() -> PoolSpec {
     let spec = PoolSpec::new("here", "q".parse().unwrap(), 0..=4).unwrap();
-    spec.hold(Duration::ZERO).remove_after(Duration::ZERO).idle_to_zero(Duration::ZERO)
+    spec.policy(Policy::Linear).hold(Duration::ZERO).remove_after(Duration::ZERO).idle_to_zero(Duration::ZERO)
 }
 
 pub(super) async fn store() -> Faulty {
