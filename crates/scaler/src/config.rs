@@ -58,7 +58,7 @@ use section::Section;
 
 pub use driver::{DriverConfig, HEROKU_TOKEN_ENV, SourceConfig};
 pub use mistake::{Mistake, Mistakes};
-pub use pool::{PolicyName, PoolConfig, QueueConfig};
+pub use pool::{PoolConfig, QueueConfig};
 pub use table::{Row, Table};
 
 /// What is to be scaled, and how.

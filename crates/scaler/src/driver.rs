@@ -92,6 +92,8 @@ pub struct Limits {
     pub removal: Removal,
     /// How long it lets an instance finish once it has told it to end, before it kills it.
     pub grace: Duration,
+    /// Whether people may change the pool's size beside the scaler, at the platform.
+    pub shared: bool,
 }
 
 impl Limits {
@@ -103,6 +105,7 @@ impl Limits {
         overdue: Duration::from_mins(1),
         removal: Removal::Chosen,
         grace: Duration::from_secs(30),
+        shared: false,
     };
 }
 

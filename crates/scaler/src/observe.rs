@@ -15,11 +15,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use headcount_queue::{
     Binding, QueueState, Result, WorkerRecord,
-    store::{Outstanding, PlaceRecord, PoolRecord, Store},
+    store::{Connections, Outstanding, PlaceRecord, PoolRecord, Store},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::driver::{DriverError, InstanceId, Limits, PoolRef, Trouble};
+use crate::{
+    decide::limits::orders::{Orders, Override, Pause},
+    driver::{DriverError, InstanceId, Limits, PoolRef, Trouble},
+};
 
 pub use roll::{Gone, Member, Muster, Reading, Roll, Standing};
 pub use workload::{KindWork, Kinds, Known, QueueWork, RunningJob, Workload};
@@ -139,8 +142,10 @@ pub struct StoreReading {
     pub queues: Vec<QueueState>,
     /// Every worker.
     pub workers: Vec<WorkerRecord>,
-    /// Every pool that is known, with its drained places.
+    /// Every pool that is known, with its drained places and the orders of operators.
     pub pools: Vec<PoolRecord>,
+    /// What the database server bears, where the store has one.
+    pub connections: Option<Connections>,
 }
 
 impl StoreReading {
@@ -153,7 +158,19 @@ impl StoreReading {
         let queues = store.queues().await?;
         let workers = store.workers().await?;
         let pools = store.pools(None).await?;
-        Ok(Self { at, taken, queues, workers, pools })
+        let connections = store.connections().await?;
+        Ok(Self { at, taken, queues, workers, pools, connections })
+    }
+
+    /// What operators have ordered for a pool.
+    pub fn orders(&self, pool: &PoolRef) -> Orders {
+        let known = self.pools.iter().find(|known| known.name == pool.as_str());
+        let Some(order) = known.and_then(|known| known.overridden) else { return Orders::default() };
+        let bounds = Override { min: order.min, max: order.max, until: order.until };
+        Orders {
+            pause: order.paused.then_some(Pause { until: order.until }),
+            bounds: (bounds.min.is_some() || bounds.max.is_some()).then_some(bounds),
+        }
     }
 
     /// The drained places of a pool.

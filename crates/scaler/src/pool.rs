@@ -26,13 +26,23 @@ pub enum Policy {
     HalfLinear,
 }
 
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Policy {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::WaitingTime, Self::Linear, Self::HalfLinear];
+
+    /// Its stable name, as in a configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::WaitingTime => "waiting-time",
             Self::Linear => "linear",
             Self::HalfLinear => "half-linear",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

@@ -4,6 +4,8 @@
 //! fails, hangs or panics harms no pool of another.
 
 mod calls;
+mod pool;
+mod replacer;
 mod tenure;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,7 @@ use std::{
 use headcount_queue::{
     BootId, Error, Result,
     rescue::{Rescuer, Vigil},
-    store::{Fence, NewDecision, NewPool, Store},
+    store::{Fence, NewDecision, NewPool, Store, Weight},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +32,11 @@ use crate::{
     pool::PoolSpec,
     record::{Counts, TickRecord},
 };
+use pool::Pool;
+use replacer::check;
 use tenure::Tenure;
+
+pub use replacer::Replacer;
 
 /// How many due jobs one pass makes claimable.
 const PROMOTE: u32 = 10_000;
@@ -76,16 +82,6 @@ pub struct Reconciler {
 type Member = (PoolSpec, Arc<dyn ScalerDriver>);
 
 type Recorder = Box<dyn Fn(&TickRecord) + Send + Sync>;
-
-#[derive(Debug)]
-struct Pool {
-    spec: PoolSpec,
-    driver: Arc<dyn ScalerDriver>,
-    roll: Roll,
-    history: History,
-    removals: Removals,
-    due: Instant,
-}
 
 /// One pool's tick under way.
 #[derive(Debug)]
@@ -314,12 +310,8 @@ impl Reconciler {
             return true;
         }
         let pools: Vec<NewPool> = self.pools.iter().map(Pool::publication).collect();
-        match self.store.publish(&fence, &pools).await {
+        match self.begin(&fence, &pools, same).await {
             Ok(()) => {
-                if !same {
-                    // Whoever acted in between may have changed everything.
-                    self.pools.iter_mut().for_each(Pool::begin);
-                }
                 self.published = Some(fence);
                 self.replaced = false;
                 true
@@ -329,6 +321,22 @@ impl Reconciler {
                 false
             }
         }
+    }
+
+    /// Makes the pools known, and takes up what the scaler before remembered of them: whoever acted in between may have
+    /// changed everything. `same`: it was this one, which has other pools now.
+    async fn begin(&mut self, fence: &Fence, pools: &[NewPool], same: bool) -> Result<()> {
+        self.store.publish(fence, pools).await?;
+        if same {
+            return Ok(());
+        }
+        let now = self.store.now().await?;
+        let known = self.store.pools(None).await?;
+        for pool in &mut self.pools {
+            let stored = known.iter().find(|known| known.name == pool.spec.name().as_str());
+            pool.begin(stored.and_then(|known| known.state.as_ref()), now);
+        }
+        Ok(())
     }
 
     /// Asks the platforms, if enough is left of the lease for the slowest answer.
@@ -348,7 +356,11 @@ impl Reconciler {
     /// Writes the records into the ledger.
     async fn write_down(&mut self, records: &[TickRecord]) {
         let Some(fence) = self.published.clone() else { return };
-        let decisions: Vec<NewDecision> = records.iter().map(TickRecord::entry).collect();
+        let mut decisions: Vec<NewDecision> = records.iter().map(TickRecord::entry).collect();
+        for decision in &mut decisions {
+            let pool = self.pools.iter_mut().find(|pool| pool.spec.name().as_str() == decision.pool);
+            decision.state = pool.and_then(|pool| pool.to_remember(decision.weight == Weight::Change));
+        }
         match self.store.record(&fence, &decisions).await {
             Ok(()) => {}
             Err(Error::Superseded) => self.tenure.lose(),
@@ -399,20 +411,13 @@ impl Reconciler {
             (Err(error), _) => (Err(Unseen::Store(error.to_string())), Gone::default()),
             (_, Err(error)) => (Err(Unseen::Platform(error)), Gone::default()),
         };
-        let now = reading.as_ref().map(StoreReading::now).unwrap_or_default();
-        if let Ok(seen) = &seen {
-            pool.history.learn(&pool.spec, seen);
-        }
-        let decision = decide::decide(&pool.spec, &seen, &pool.history, now);
+        let decision = pool.decide(&seen, reading.as_ref().ok());
         let mut plan = Plan::default();
-        if let (Ok(seen), Some(_)) = (&seen, decision.wish) {
-            pool.history.decided(&pool.spec, seen, &decision);
-            if !dry_run {
-                plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
+        if let (Ok(seen), Some(_), false) = (&seen, decision.wish, dry_run) {
+            plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
+            if !plan.drain.is_empty() {
+                pool.limits.drained(seen.at);
             }
-        } else {
-            pool.history.lost_sight();
-            pool.roll.lost_sight();
         }
         let changes = match &self.published {
             Some(fence) if plan != Plan::default() => {
@@ -428,6 +433,9 @@ impl Reconciler {
     async fn settle(&mut self, turn: &mut Turn, answers: Vec<Result<Applied, DriverError>>) {
         let pool = &mut self.pools[turn.pool];
         for (change, answer) in std::mem::take(&mut turn.changes).into_iter().zip(answers) {
+            if let Ok(seen) = &turn.seen {
+                pool.limits.asked(&change, &answer, seen.at);
+            }
             if let (Change::Remove { instances, .. }, Ok(seen)) = (&change, &turn.seen) {
                 pool.removals.sent(instances, seen.at);
                 if let (Err(DriverError::Refused(_) | DriverError::Unavailable(_)), Some(fence)) =
@@ -444,133 +452,6 @@ impl Reconciler {
             turn.actions.push(Action::Asked { change, answer });
         }
     }
-}
-
-/// Puts other pools into the place of a running scaler's.
-#[derive(Debug, Clone)]
-pub struct Replacer(mpsc::UnboundedSender<Vec<Member>>);
-
-impl Replacer {
-    /// These pools take effect at the next round. A pool that stays under its name keeps what it remembers; one that is
-    /// gone is left as it is, its workers too.
-    ///
-    /// # Errors
-    /// As of [`Reconciler::pool`]; nothing has changed.
-    pub fn replace(&self, pools: Vec<(PoolSpec, Arc<dyn ScalerDriver>)>) -> Result<()> {
-        for (i, (spec, _)) in pools.iter().enumerate() {
-            check(pools[..i].iter().map(|(spec, _)| spec), spec)?;
-        }
-        // A scaler that has ended needs no pools.
-        let _ = self.0.send(pools);
-        Ok(())
-    }
-}
-
-/// Refuses a pool beside these others.
-fn check<'p>(others: impl IntoIterator<Item = &'p PoolSpec>, spec: &PoolSpec) -> Result<()> {
-    for other in others {
-        if other.name() == spec.name() {
-            return Err(Error::Rejected(format!("there are two pools named {}", spec.name())));
-        }
-        if let Some(queue) = other.shares_with(spec) {
-            return Err(Error::Rejected(format!(
-                "pools {} and {} both serve {queue}: give each queue to one pool, or both hire for the same jobs",
-                other.name(),
-                spec.name(),
-            )));
-        }
-    }
-    Ok(())
-}
-
-impl Pool {
-    fn new(spec: PoolSpec, driver: Arc<dyn ScalerDriver>) -> Self {
-        let (roll, history, removals) = (Roll::default(), History::default(), Removals::default());
-        Self { spec, driver, roll, history, removals, due: Instant::now() }
-    }
-
-    /// What others may know of it.
-    fn publication(&self) -> NewPool {
-        NewPool {
-            name: self.spec.name().to_string(),
-            queues: self.spec.queues().clone(),
-            ordered: self.driver.limits(self.spec.name()).removal == Removal::Highest,
-            spec: self.spec.to_json(),
-        }
-    }
-
-    /// Begins anew, as one who remembers nothing.
-    fn begin(&mut self) {
-        self.history = History::default();
-        self.removals = Removals::default();
-        self.roll = Roll::default();
-    }
-
-    /// Puts the readings together, and frees the jobs of workers whose process is gone.
-    async fn observe(
-        &mut self,
-        store: &dyn Store,
-        by: &str,
-        reading: &StoreReading,
-        status: PoolStatus,
-        actions: &mut Vec<Action>,
-    ) -> (Result<Observation, Unseen>, Gone) {
-        let limits = self.history.learned().limits(self.driver.limits(self.spec.name()));
-        let muster = self.roll.muster(&Reading {
-            pool: self.spec.name(),
-            by,
-            limits: &limits,
-            status: &status,
-            workers: &reading.workers,
-            places: reading.places(self.spec.name()),
-            at: reading.at,
-        });
-        let mut gone = muster.gone;
-        let mut recounted = None;
-        match bury(store, &std::mem::take(&mut gone.boots)).await {
-            Ok(buried) if buried.is_empty() => {}
-            Ok(buried) => {
-                actions.push(Action::Buried(buried));
-                let reading = recounted.insert(reading.clone());
-                if let Err(error) = reading.recount(store).await {
-                    return (Err(Unseen::Store(error.to_string())), gone);
-                }
-            }
-            Err(error) => actions.push(Action::Failed(error.to_string())),
-        }
-        let reading = recounted.as_ref().unwrap_or(reading);
-        let listed = status.instances.iter().filter(|i| i.state == InstanceState::Up).count() as u32;
-        let mut seen = Observation {
-            at: reading.at,
-            platform_age: status.age,
-            demand: Demand::default(),
-            workload: Workload::of(&reading.queues, self.spec.queues(), &muster.kinds),
-            members: muster.members,
-            vacant: muster.vacant,
-            desired: status.desired,
-            unlisted: status.desired.saturating_sub(listed),
-            trouble: status.trouble,
-            limits,
-        };
-        match reading.demand(store, self.spec.queues(), &muster.kinds, seen.running() > 0).await {
-            Ok(demand) => seen.demand = demand,
-            Err(error) => return (Err(Unseen::Store(error.to_string())), gone),
-        }
-        (Ok(seen), gone)
-    }
-}
-
-/// Marks workers dead whose process is gone, and frees their jobs. Two statements, as for any death: the second sees
-/// what claims in flight took while the first waited.
-async fn bury(store: &dyn Store, boots: &[BootId]) -> Result<Vec<BootId>> {
-    if boots.is_empty() {
-        return Ok(Vec::new());
-    }
-    let buried = store.bury(boots).await?;
-    if !buried.is_empty() {
-        store.rescue_dead(true).await?;
-    }
-    Ok(buried)
 }
 
 /// The wait to the next tick: the pool's own pace, doubled for each failure in a row, with jitter.

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use headcount_queue::JobId;
 
 use crate::{
-    decide::Decision,
+    decide::{Bound, Decision},
     driver::{InstanceId, Removal},
     observe::{Member, Observation, Standing},
     pool::PoolSpec,
@@ -94,6 +94,7 @@ pub fn plan(
     plan.keep = removals.undone(seen, patience);
     plan.forget.clone_from(&seen.vacant);
 
+    let paused = matches!(decision.bound, Some(Bound::Paused(_)));
     let remove_after = spec.remove_after_for(&seen.limits);
     let patient = spec.hold_for(&seen.limits).max(remove_after);
     let blocker = (removal == Removal::Highest).then(|| blocker(seen, patient)).flatten();
@@ -153,6 +154,8 @@ pub fn plan(
             if all { there.collect() } else { Vec::new() }
         }
     };
+    // One that is paused keeps what it has, drained ones too.
+    let going = if paused { Vec::new() } else { going };
     plan.remove = going.into_iter().filter_map(|member| Some((member.id.clone(), member.epoch?))).collect();
     plan.renew = drained.into_iter().map(|member| member.id.clone()).collect();
     plan

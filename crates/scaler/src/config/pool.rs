@@ -39,9 +39,9 @@ pub struct PoolConfig {
     /// Within what time jobs should start; `None`: what suits the platform's boot time.
     pub start_within: Option<Duration>,
     /// What share of them, in percent.
-    pub percentile: f64,
+    pub percentile: u8,
     /// How many workers the work calls for.
-    pub policy: PolicyName,
+    pub policy: Policy,
     /// The time between two looks.
     pub interval: Duration,
     /// How many jobs a worker runs at once; `None`: not known until one says so.
@@ -69,36 +69,6 @@ pub struct QueueConfig {
     pub start_within: Option<Duration>,
 }
 
-/// A policy by the name that a configuration gives it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PolicyName {
-    /// As many as let jobs start in time.
-    #[default]
-    WaitingTime,
-    /// A slot for each job.
-    Linear,
-    /// Half of that.
-    HalfLinear,
-}
-
-impl PolicyName {
-    const ALL: [Self; 3] = [Self::WaitingTime, Self::Linear, Self::HalfLinear];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::WaitingTime => "waiting-time",
-            Self::Linear => "linear",
-            Self::HalfLinear => "half-linear",
-        }
-    }
-}
-
-impl fmt::Display for PolicyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 impl PoolConfig {
     /// The pool that the scaler keeps.
     ///
@@ -124,14 +94,18 @@ impl PoolConfig {
     }
 
     /// The one place where `policy`, `start_within`, `percentile` and the queues' own start-within pass into the pool.
-    #[expect(clippy::unnecessary_wraps, reason = "a target that makes no sense will be refused here")]
     fn hand_over_targets(&self, spec: PoolSpec) -> Result<PoolSpec> {
-        Ok(match self.policy {
-            // What a pool does unless it is told otherwise.
-            PolicyName::WaitingTime => spec,
-            PolicyName::Linear => spec.policy(Policy::Linear),
-            PolicyName::HalfLinear => spec.policy(Policy::HalfLinear),
-        })
+        let mut spec = spec.policy(self.policy).percentile(self.percentile)?;
+        if let Some(within) = self.start_within {
+            spec = spec.start_within(within)?;
+        }
+        let targets = self.queues.iter().filter_map(|queue| Some((queue.name.as_str(), queue.start_within?)));
+        // A queue of all the rest has no name to be a target by: its time is the pool's own.
+        let (all, named): (Vec<_>, Vec<_>) = targets.partition(|&(name, _)| name == "*");
+        if let Some(&(_, within)) = all.first() {
+            spec = spec.start_within(within)?;
+        }
+        spec.targets(named)
     }
 
     /// Whether the text gives this key.
@@ -169,13 +143,7 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Draft {
     }
     let min = min.map_or(0, |(min, _)| min);
     let start_within = section.duration("start_within");
-    let percentile = section.fraction("percentile").filter(|(percentile, at)| {
-        let good = *percentile >= 1.0 && *percentile < 100.0;
-        if !good {
-            notes.wrong(at, "`percentile` is from 1 to below 100, as in percentile = 95");
-        }
-        good
-    });
+    let percentile = section.number("percentile", 1, 99);
     let policy = policy(section);
     let interval = at_least(section, "interval", Duration::from_millis(10)).unwrap_or(Duration::from_secs(5));
     let slots = section.number("slots", 1, 10_000).and_then(|(slots, _)| NonZeroU32::new(slots));
@@ -194,7 +162,7 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Draft {
             min,
             max: max?.0,
             start_within: start_within.map(|(length, _)| length),
-            percentile: percentile.map_or(95.0, |(percentile, _)| percentile),
+            percentile: percentile.map_or(95, |(percentile, _)| percentile as u8),
             policy,
             interval,
             slots,
@@ -272,15 +240,15 @@ fn queues(section: &Section<'_>) -> (Option<Vec<QueueConfig>>, Vec<At<String>>) 
     (whole.then_some(configs), places)
 }
 
-fn policy(section: &Section<'_>) -> PolicyName {
-    let Some((name, at)) = section.text("policy") else { return PolicyName::default() };
-    if let Some(policy) = PolicyName::ALL.into_iter().find(|policy| policy.name() == name) {
+fn policy(section: &Section<'_>) -> Policy {
+    let Some((name, at)) = section.text("policy") else { return Policy::default() };
+    if let Some(policy) = Policy::ALL.into_iter().find(|policy| policy.as_str() == name) {
         return policy;
     }
-    let names = PolicyName::ALL.map(PolicyName::name);
+    let names = Policy::ALL.map(Policy::as_str);
     let near = meant(name, names).map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
     section.notes.wrong(&at, format!("there is no policy {name:?}, there are {}{near}", names.join(", ")));
-    PolicyName::default()
+    Policy::default()
 }
 
 fn at_least(section: &Section<'_>, key: &'static str, least: Duration) -> Option<Duration> {

@@ -18,8 +18,8 @@ fn a_whole_file_is_read_as_it_is_meant() {
         DriverConfig::Heroku { token_env, .. } => token_env.clone(),
         other => panic!("{other}"),
     };
-    assert_eq!((token(0), worker.policy), ("ACME_TOKEN".into(), PolicyName::WaitingTime));
-    assert_eq!(config.pools[1].policy, PolicyName::Linear);
+    assert_eq!((token(0), worker.policy), ("ACME_TOKEN".into(), Policy::WaitingTime));
+    assert_eq!(config.pools[1].policy, Policy::Linear);
     for pool in &config.pools {
         pool.spec().unwrap();
     }

@@ -1,0 +1,226 @@
+//! One pool of a scaler: what is seen of it, what is decided, and what is remembered from tick to tick.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use headcount_queue::{
+    BootId, Json, Result,
+    store::{NewPool, Store},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    act::{Action, Removals},
+    decide::{
+        self, Decision, History, Memory,
+        limits::{self, Connections, Flow, Inputs, State},
+    },
+    driver::{InstanceState, PoolStatus, Removal, ScalerDriver},
+    observe::{Demand, Gone, Observation, Reading, Roll, StoreReading, Unseen, Workload},
+    pool::PoolSpec,
+};
+
+/// What a pool remembers is written down with every change, and else so often.
+const REMEMBER: Duration = Duration::from_secs(15);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) spec: PoolSpec,
+    pub(super) driver: Arc<dyn ScalerDriver>,
+    pub(super) roll: Roll,
+    pub(super) history: History,
+    pub(super) limits: State,
+    pub(super) removals: Removals,
+    pub(super) due: Instant,
+    /// When its memory was last written down.
+    pub(super) remembered: Option<Instant>,
+}
+
+/// What is written down of a pool, each part a text of its own version.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Remembered {
+    policy: String,
+    limits: String,
+}
+
+impl Pool {
+    pub(super) fn new(spec: PoolSpec, driver: Arc<dyn ScalerDriver>) -> Self {
+        Self {
+            spec,
+            driver,
+            roll: Roll::default(),
+            history: History::default(),
+            limits: State::default(),
+            removals: Removals::default(),
+            due: Instant::now(),
+            remembered: None,
+        }
+    }
+
+    /// What others may know of it.
+    pub(super) fn publication(&self) -> NewPool {
+        NewPool {
+            name: self.spec.name().to_string(),
+            queues: self.spec.queues().clone(),
+            ordered: self.driver.limits(self.spec.name()).removal == Removal::Highest,
+            spec: self.spec.to_json(),
+        }
+    }
+
+    /// Begins anew, with what an earlier scaler remembered of it.
+    pub(super) fn begin(&mut self, stored: Option<&Json>, now: DateTime<Utc>) {
+        let memory: Remembered = stored.and_then(|stored| serde_json::from_str(&stored.0).ok()).unwrap_or_default();
+        self.history = History::remembering(Memory::restore(&memory.policy));
+        let (limits, why) = State::load(&memory.limits, now);
+        if let Some(why) = why.filter(|_| stored.is_some()) {
+            tracing::warn!(pool = %self.spec.name(), "{why}: they begin anew");
+        }
+        self.limits = limits;
+        self.removals = Removals::default();
+        self.roll = Roll::default();
+        self.remembered = None;
+    }
+
+    /// What the next scaler should know, if it is time to write it down.
+    pub(super) fn to_remember(&mut self, changed: bool) -> Option<Json> {
+        if !changed && self.remembered.is_some_and(|at| at.elapsed() < REMEMBER) {
+            return None;
+        }
+        self.remembered = Some(Instant::now());
+        let memory = Remembered { policy: self.history.memory().to_json(), limits: self.limits.save() };
+        Some(Json(serde_json::to_string(&memory).expect("two texts are JSON")))
+    }
+
+    /// Decides within the limits, and takes note of what was seen and decided.
+    pub(super) fn decide(&mut self, seen: &Result<Observation, Unseen>, reading: Option<&StoreReading>) -> Decision {
+        let now = reading.map(StoreReading::now).unwrap_or_default();
+        let (Ok(good), Some(reading)) = (seen, reading) else {
+            self.history.lost_sight();
+            self.roll.lost_sight();
+            return decide::decide(&self.spec, seen, &self.history, now);
+        };
+        self.history.learn(&self.spec, good);
+        let orders = reading.orders(self.spec.name());
+        let inputs = Inputs {
+            now,
+            platform_age: good.platform_age,
+            current: good.current(),
+            instances: good.members.iter().filter(|member| member.listed).count() as u32 + good.unlisted,
+            desired: good.limits.shared.then_some(good.desired),
+            flow: Some(self.flow(good, reading)),
+            connections: reading.connections.map(|connections| self.connections(connections.max, reading)),
+            foreign: None,
+            orders: &orders,
+        };
+        self.limits.observe(&self.spec, &inputs);
+        let history = &self.history;
+        let decision = limits::bounded(&self.spec, &self.limits, &inputs, |spec| decide::decide(spec, seen, history, now));
+        if decision.wish.is_some() {
+            self.history.decided(&self.spec, good, &decision);
+        } else {
+            self.history.lost_sight();
+            self.roll.lost_sight();
+        }
+        decision
+    }
+
+    /// What has become of the pool's jobs.
+    fn flow(&self, seen: &Observation, reading: &StoreReading) -> Flow {
+        let count = |number: i64| number.max(0) as u64;
+        let ours = reading.queues.iter().filter(|queue| self.spec.queues().includes(&queue.queue));
+        let mut sum = headcount_queue::Flow::default();
+        ours.for_each(|queue| sum += &queue.flow);
+        let ended = count(sum.completed) + count(sum.failed);
+        Flow {
+            started: count(sum.started),
+            late: count(sum.late),
+            finished: ended,
+            busy: seen.running(),
+            run_time: (ended > 0).then(|| Duration::from_millis(count(sum.run_ms) / ended)),
+            boot: seen.limits.boot,
+        }
+    }
+
+    /// The database's connections, as far as they are for this pool.
+    fn connections(&self, server: u32, reading: &StoreReading) -> Connections {
+        let mut connections = Connections::of(server);
+        let others = |worker: &&headcount_queue::WorkerRecord| {
+            worker.state != headcount_queue::store::WorkerState::Dead
+                && worker.pool.as_deref() != Some(self.spec.name().as_str())
+        };
+        connections.others = reading.workers.iter().filter(others).count() as u32 * connections.per_worker;
+        connections
+    }
+
+    /// Puts the readings together, and frees the jobs of workers whose process is gone.
+    pub(super) async fn observe(
+        &mut self,
+        store: &dyn Store,
+        by: &str,
+        reading: &StoreReading,
+        status: PoolStatus,
+        actions: &mut Vec<Action>,
+    ) -> (Result<Observation, Unseen>, Gone) {
+        let limits = self.history.learned().limits(self.driver.limits(self.spec.name()));
+        let muster = self.roll.muster(&Reading {
+            pool: self.spec.name(),
+            by,
+            limits: &limits,
+            status: &status,
+            workers: &reading.workers,
+            places: reading.places(self.spec.name()),
+            at: reading.at,
+        });
+        let mut gone = muster.gone;
+        let mut recounted = None;
+        match bury(store, &std::mem::take(&mut gone.boots)).await {
+            Ok(buried) if buried.is_empty() => {}
+            Ok(buried) => {
+                actions.push(Action::Buried(buried));
+                let reading = recounted.insert(reading.clone());
+                if let Err(error) = reading.recount(store).await {
+                    return (Err(Unseen::Store(error.to_string())), gone);
+                }
+            }
+            Err(error) => actions.push(Action::Failed(error.to_string())),
+        }
+        let reading = recounted.as_ref().unwrap_or(reading);
+        let listed = status.instances.iter().filter(|i| i.state == InstanceState::Up).count() as u32;
+        let mut seen = Observation {
+            at: reading.at,
+            platform_age: status.age,
+            demand: Demand::default(),
+            workload: Workload::of(&reading.queues, self.spec.queues(), &muster.kinds),
+            members: muster.members,
+            vacant: muster.vacant,
+            desired: status.desired,
+            unlisted: status.desired.saturating_sub(listed),
+            trouble: status.trouble,
+            limits,
+        };
+        match reading.demand(store, self.spec.queues(), &muster.kinds, seen.running() > 0).await {
+            Ok(demand) => seen.demand = demand,
+            Err(error) => return (Err(Unseen::Store(error.to_string())), gone),
+        }
+        (Ok(seen), gone)
+    }
+}
+
+/// Marks workers dead whose process is gone, and frees their jobs. Two statements, as for any death: the second sees
+/// what claims in flight took while the first waited.
+async fn bury(store: &dyn Store, boots: &[BootId]) -> Result<Vec<BootId>> {
+    if boots.is_empty() {
+        return Ok(Vec::new());
+    }
+    let buried = store.bury(boots).await?;
+    if !buried.is_empty() {
+        store.rescue_dead(true).await?;
+    }
+    Ok(buried)
+}
+
