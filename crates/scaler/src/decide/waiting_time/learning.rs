@@ -15,8 +15,7 @@ const MOST: f64 = 4.0;
 const HALVES: f64 = 1800.0;
 /// What it is below the beginning halves with so many starts in time. Were it by time here too, a pool with a job in
 /// ten minutes would never learn that it has too many workers: 1.83 times the work is paid instead of 1.26 (NASA iPSC
-/// 1993, 60 s); were it not at all, the promise is broken where arrivals are uneven (5.3 % late for 5 %, LCG 2005,
-/// 300 s).
+/// 1993, 60 s); were it not at all, more are late where arrivals are uneven (LCG 2005, 300 s: 5.3 % instead of 5.0).
 const HALVES_STARTS: f64 = 1800.0;
 /// The late share that is shown is that of about so many seconds.
 const SHOWN: f64 = 600.0;
