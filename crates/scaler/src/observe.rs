@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub use roll::{Gone, Member, Muster, Reading, Roll, Standing};
-pub use workload::{KindWork, Kinds, Known, QueueWork, RunningJob, Workload};
+pub use workload::{KindWork, Kinds, QueueWork, RunningJob, Workload};
 
 /// A pool as it was at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

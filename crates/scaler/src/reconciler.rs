@@ -17,7 +17,7 @@ use std::{
 };
 
 use headcount_queue::{
-    BootId, Error, Result,
+    Error, Result,
     rescue::{Rescuer, Vigil},
     store::{Fence, NewDecision, NewPool, Store, Weight},
 };
@@ -25,15 +25,15 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    act::{self, Action, Plan, Removals},
-    decide::{self, Decision, History, Reason},
-    driver::{Applied, Change, DriverError, InstanceState, PoolStatus, Removal, ScalerDriver, Trouble},
-    observe::{Demand, Gone, Observation, Reading, Roll, StoreReading, Unseen, Workload},
+    act::{self, Action, Plan},
+    decide::{Decision, Reason},
+    driver::{Applied, Change, DriverError, PoolStatus, ScalerDriver, Trouble},
+    observe::{Gone, Observation, StoreReading, Unseen},
     pool::PoolSpec,
     record::{Counts, TickRecord},
 };
 use pool::Pool;
-use replacer::check;
+use replacer::{Member, check};
 use tenure::Tenure;
 
 pub use replacer::Replacer;
@@ -78,8 +78,6 @@ pub struct Reconciler {
     write_timeout: Duration,
     failures: u32,
 }
-
-type Member = (PoolSpec, Arc<dyn ScalerDriver>);
 
 type Recorder = Box<dyn Fn(&TickRecord) + Send + Sync>;
 

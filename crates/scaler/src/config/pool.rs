@@ -1,6 +1,6 @@
 //! One pool of a configuration.
 
-use std::{collections::BTreeSet, fmt, num::NonZeroU32, ops::Range, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, ops::Range, time::Duration};
 
 use headcount_queue::{Binding, Result};
 use toml::{Spanned, de::DeValue};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::Policy;
 
 const S: Duration = Duration::from_secs(1);
 

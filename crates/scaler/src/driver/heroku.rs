@@ -93,8 +93,14 @@ impl HerokuDriver {
 #[async_trait]
 impl ScalerDriver for HerokuDriver {
     fn limits(&self, pool: &PoolRef) -> Limits {
-        let limits =
-            Limits { boot: BOOT, overdue: OVERDUE, removal: Removal::Highest, grace: GRACE, ..Limits::DEFAULT };
+        let limits = Limits {
+            boot: BOOT,
+            overdue: OVERDUE,
+            removal: Removal::Highest,
+            grace: GRACE,
+            shared: true,
+            ..Limits::DEFAULT
+        };
         let Some(process_type) = self.config.pools.get(pool) else { return limits };
         let facts = self.lock();
         let removal = if facts.is_without_numbers(process_type) { Removal::Unknown } else { Removal::Highest };

@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
-use headcount_queue::{Binding, Flow, QueueState, WorkerRecord};
+use headcount_queue::{Binding, Flow, QueueState, WorkerRecord, store::Known};
 
 /// The work of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,15 +51,6 @@ pub struct KindWork {
     pub running: u64,
     /// What happened since the store was made.
     pub flow: Flow,
-}
-
-/// Jobs that fall due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// How many.
-    pub count: u64,
 }
 
 /// A job that runs.
@@ -188,7 +178,7 @@ mod tests {
             recent: Recent { over: Duration::from_mins(5), flow: Flow { arrived: 30, ..Flow::default() } },
             flow: Flow::default(),
             lanes: vec![lane(0, "send", 3), lane(5, "send", 4), lane(0, "fetch", 5), lane(0, "odd", -1)],
-            read_at: DateTime::UNIX_EPOCH,
+            read_at: chrono::DateTime::UNIX_EPOCH,
         }
     }
 

@@ -20,11 +20,14 @@ use crate::{
     },
     driver::{InstanceState, PoolStatus, Removal, ScalerDriver},
     observe::{Demand, Gone, Observation, Reading, Roll, StoreReading, Unseen, Workload},
-    pool::PoolSpec,
+    pool::{Policy, PoolSpec},
 };
 
 /// What a pool remembers is written down with every change, and else so often.
 const REMEMBER: Duration = Duration::from_secs(15);
+
+/// How far beyond its target and two boots a policy looks.
+const AHEAD: Duration = Duration::from_mins(5);
 
 /// See the module.
 #[derive(Debug)]
@@ -119,7 +122,8 @@ impl Pool {
         };
         self.limits.observe(&self.spec, &inputs);
         let history = &self.history;
-        let decision = limits::bounded(&self.spec, &self.limits, &inputs, |spec| decide::decide(spec, seen, history, now));
+        let decision =
+            limits::bounded(&self.spec, &self.limits, &inputs, |spec| decide::decide(spec, seen, history, now));
         if decision.wish.is_some() {
             self.history.decided(&self.spec, good, &decision);
         } else {
@@ -127,6 +131,24 @@ impl Pool {
             self.roll.lost_sight();
         }
         decision
+    }
+
+    /// Asks which jobs are going to fall due, of the queues that have any, where the policy looks ahead.
+    async fn foresee(&self, store: &dyn Store, reading: &StoreReading, workload: &mut Workload) -> Result<()> {
+        if self.spec.policy_in_force() != Policy::WaitingTime {
+            return Ok(());
+        }
+        let limits = self.driver.limits(self.spec.name());
+        let within = self.spec.longest_within(&limits) + limits.boot * 2 + AHEAD;
+        for work in &mut workload.queues {
+            let scheduled = reading.queues.iter().any(|queue| queue.queue == work.queue && queue.depth.scheduled > 0);
+            work.known = Some(if scheduled && !work.paused {
+                store.known(&work.queue.parse()?, within).await?
+            } else {
+                Vec::new()
+            });
+        }
+        Ok(())
     }
 
     /// What has become of the pool's jobs.
@@ -203,6 +225,9 @@ impl Pool {
             trouble: status.trouble,
             limits,
         };
+        if let Err(error) = self.foresee(store, reading, &mut seen.workload).await {
+            return (Err(Unseen::Store(error.to_string())), gone);
+        }
         match reading.demand(store, self.spec.queues(), &muster.kinds, seen.running() > 0).await {
             Ok(demand) => seen.demand = demand,
             Err(error) => return (Err(Unseen::Store(error.to_string())), gone),
@@ -223,4 +248,3 @@ async fn bury(store: &dyn Store, boots: &[BootId]) -> Result<Vec<BootId>> {
     }
     Ok(buried)
 }
-

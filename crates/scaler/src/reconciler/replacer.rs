@@ -46,4 +46,3 @@ pub(super) fn check<'p>(others: impl IntoIterator<Item = &'p PoolSpec>, spec: &P
     }
     Ok(())
 }
-

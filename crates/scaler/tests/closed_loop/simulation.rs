@@ -214,6 +214,9 @@ impl Simulation<'_> {
         let member = |worker: &Worker| {
             let up = worker.up_at <= self.now;
             Member {
+                ordinal: None,
+                epoch: None,
+                oldest: None,
                 id: InstanceId::from(format!("i-{:07}", worker.id)),
                 listed: true,
                 ending: false,
@@ -246,6 +249,7 @@ impl Simulation<'_> {
         };
         Observation {
             at: at(self.now),
+            vacant: Vec::new(),
             platform_age: Duration::ZERO,
             demand: Demand { ready: self.queue.len() as u64, ..Demand::default() },
             workload: Workload { queues: vec![queue], ..Workload::default() },

@@ -127,6 +127,9 @@ mod tests {
     /// `(name, born at, came up at)`.
     fn seen(second: f64, unlisted: u32, members: &[(&str, f64, Option<f64>)]) -> Observation {
         let member = |&(id, born, up): &(&str, f64, Option<f64>)| Member {
+            ordinal: None,
+            epoch: None,
+            oldest: None,
             id: id.into(),
             listed: true,
             ending: false,
@@ -140,6 +143,7 @@ mod tests {
         };
         Observation {
             at: at(second),
+            vacant: Vec::new(),
             platform_age: Duration::ZERO,
             demand: Demand::default(),
             workload: Workload::default(),

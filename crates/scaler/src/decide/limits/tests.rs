@@ -21,13 +21,17 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 fn spec(min: u32, max: u32, rules: Rules) -> PoolSpec {
-    let spec = PoolSpec::new("here", Binding::Any, min..=max).unwrap().hold(S).idle_to_zero(Duration::ZERO);
+    let spec = PoolSpec::new("here", Binding::Any, min..=max).unwrap().policy(crate::Policy::Linear).hold(S).idle_to_zero(Duration::ZERO);
     spec.rules(rules).unwrap()
 }
 
 /// A pool whose workers are idle, with so many ready jobs.
 fn seen(ready: u64, active: u32, now: DateTime<Utc>) -> Observation {
     let member = |i| Member {
+        ordinal: None,
+        epoch: None,
+        oldest: None,
+        born_at: None,
         id: InstanceId::from(format!("i-{i}")),
         listed: true,
         ending: false,
@@ -40,6 +44,8 @@ fn seen(ready: u64, active: u32, now: DateTime<Utc>) -> Observation {
     };
     Observation {
         at: now,
+        vacant: Vec::new(),
+        workload: crate::observe::Workload::default(),
         platform_age: Duration::ZERO,
         demand: Demand { ready, ..Demand::default() },
         desired: active,

@@ -4,7 +4,9 @@ use chrono::TimeDelta;
 use headcount_queue::Binding;
 
 use super::*;
-use crate::observe::{Demand, KindWork, Known, Workload};
+use headcount_queue::store::Known;
+
+use crate::observe::{Demand, KindWork, Workload};
 
 const S: Duration = Duration::from_secs(1);
 const LIMITS: Limits = Limits { boot: Duration::from_secs(20), ..Limits::DEFAULT };
@@ -24,6 +26,9 @@ fn queue(name: &str, ready: u64, flow: Flow) -> QueueWork {
 
 fn seen(second: u32, up: u32, queues: Vec<QueueWork>) -> Observation {
     let member = |i| Member {
+        ordinal: None,
+        epoch: None,
+        oldest: None,
         id: format!("i-{i}").into(),
         listed: true,
         ending: false,
@@ -38,6 +43,7 @@ fn seen(second: u32, up: u32, queues: Vec<QueueWork>) -> Observation {
     let ready = queues.iter().map(QueueWork::ready).sum();
     Observation {
         at: at(second),
+        vacant: Vec::new(),
         platform_age: Duration::ZERO,
         demand: Demand { ready, ..Demand::default() },
         workload: Workload { queues, ..Workload::default() },

@@ -4,7 +4,9 @@ use headcount_queue::Flow;
 use proptest::test_runner::TestCaseError;
 
 use super::*;
-use crate::observe::{KindWork, Known, QueueWork, RunningJob};
+use headcount_queue::store::Known;
+
+use crate::observe::{KindWork, QueueWork, RunningJob};
 
 const BEGIN: f64 = 1000.0;
 const TICK: f64 = 5.0;

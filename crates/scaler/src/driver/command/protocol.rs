@@ -138,6 +138,7 @@ pub(super) fn status(answer: &[u8]) -> Result<(PoolStatus, Limits), Failure> {
             Goes::Unknown => Removal::Unknown,
         },
         grace: length("grace_s", told.limits.grace_s, UNKNOWN.grace)?,
+        shared: true,
     };
     let Status { desired, release, warnings, .. } = told;
     Ok((PoolStatus { desired, instances, release, warnings, ..PoolStatus::default() }, limits))

@@ -78,7 +78,8 @@ async fn a_program_says_what_is_there_and_what_its_platform_can() {
             boot: 40 * S,
             overdue: 120 * S,
             removal: Removal::Chosen,
-            grace: 9 * S
+            grace: 9 * S,
+            shared: true,
         }
     );
     assert_eq!(driver.limits(&pool("there")).removal, Removal::Unknown);
