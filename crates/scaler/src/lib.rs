@@ -5,8 +5,9 @@
 //! drains workers, and sees them idle, before it has the platform remove them. What it saw, decided and did is a
 //! [`TickRecord`].
 //!
-//! The platform stands behind [`ScalerDriver`]: [`LocalDriver`] keeps worker processes on this machine. Workers and
-//! scaler never speak to each other; they meet in the store.
+//! The platform stands behind [`ScalerDriver`]: [`LocalDriver`] keeps worker processes on this machine, and with
+//! the feature `aws` there is a driver for Auto Scaling groups. Workers and scaler never speak to each other; they meet
+//! in the store.
 //!
 //! In reading order: [`PoolSpec`] says what a pool is, [`driver`] what a platform does for it, [`observe`] what is
 //! seen, [`decide`] what follows from it, [`act`] how it is done without harm, and [`reconciler`] is the loop.
@@ -19,6 +20,8 @@ pub mod act;
 pub mod reconciler;
 mod record;
 
+#[cfg(feature = "aws")]
+pub use driver::aws_asg::{AwsConfig, AwsDriver};
 pub use driver::{
     ScalerDriver,
     local::{LocalConfig, LocalDriver, Log},
