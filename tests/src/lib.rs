@@ -15,13 +15,16 @@
 
 pub mod eventually;
 pub mod folder;
+mod script;
 pub mod postgres;
 pub mod pgbouncer;
+pub mod moto;
 pub mod process;
 pub mod place;
 
 pub use eventually::eventually;
 pub use folder::Folder;
+pub use moto::Aws;
 pub use pgbouncer::PgBouncer;
 pub use place::Place;
 pub use postgres::{Database, Server};

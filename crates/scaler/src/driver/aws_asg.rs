@@ -162,7 +162,7 @@ impl AwsDriver {
         let groups = self.calls.groups(&names, deadline).await.map_err(Failure::of_read)?;
         let reading = self.find(group, &groups)?;
         let unsaid = || DriverError::Refused(warnings::mixed(&group.name));
-        let units = reading.units.from_instances(size).ok_or_else(unsaid)?;
+        let units = reading.units.units_for(size).ok_or_else(unsaid)?;
         if reading.desired >= units {
             return Ok(Applied { desired: reading.size(), changed: false });
         }

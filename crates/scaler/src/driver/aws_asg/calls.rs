@@ -24,7 +24,7 @@ pub(super) const READ: Duration = Duration::from_secs(9);
 pub(super) const WRITE: Duration = Duration::from_secs(5);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(3);
-/// DescribeAutoScalingGroups takes so many names.
+/// `DescribeAutoScalingGroups` takes so many names.
 const NAMES: usize = 50;
 /// The longest pause before a call that was turned away is made again.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use aws_sdk_autoscaling::{
     config::{
         ConfigBag, Intercept, RuntimeComponents, http::HttpResponse, interceptors::BeforeTransmitInterceptorContextRef,
     },
-    error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{BoxError, ProvideErrorMetadata, SdkError},
 };
 
 use crate::driver::DriverError;
@@ -32,16 +32,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// By the error's code and not by its HTTP status: ResourceContention is a 500 that says "ask again", and a 500
+    /// By the error's code and not by its HTTP status: `ResourceContention` is a 500 that says "ask again", and a 500
     /// without a code we know may come from in front of a call that was carried out.
     pub(super) fn of<E>(error: &SdkError<E, HttpResponse>, sent: &Sent) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
         let SdkError::ServiceError(answer) = error else {
-            let text = DisplayErrorContext(error).to_string();
-            // The context ends with the error's debug form, which helps nobody.
-            let text = text.split(" (").next().unwrap_or_default().to_owned();
+            let text = chain(error);
             return if sent.is_certainly_not(error) { Self::Unsent(text) } else { Self::Unsure(text) };
         };
         let said = answer.err().meta();
@@ -101,6 +99,20 @@ impl fmt::Display for Failure {
         let (Self::Busy(why) | Self::Unsent(why) | Self::No(why) | Self::Unsure(why)) = self;
         f.write_str(why)
     }
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// Whether a request got as far as the wire: what failed before (no credentials, say) has certainly not happened.

@@ -262,7 +262,7 @@ mod tests {
         }
         let waits = reading(1, &[("i-1", LifecycleState::TerminatingWait), ("i-2", LifecycleState::InService)]);
         memory.note(waits, start, start);
-        assert_eq!(memory.waiting_for_nothing(), [id.clone()]);
+        assert_eq!(memory.waiting_for_nothing(), std::slice::from_ref(&id));
         memory.let_go(&id);
         assert!(memory.waiting_for_nothing().is_empty());
         memory.note(reading(1, &[("i-2", LifecycleState::InService)]), start, start);

@@ -1,4 +1,4 @@
-//! What DescribeAutoScalingGroups says of a group, in the driver's terms.
+//! What `DescribeAutoScalingGroups` says of a group, in the driver's terms.
 
 use aws_sdk_autoscaling::types::{AutoScalingGroup, LifecycleState};
 
@@ -75,9 +75,9 @@ impl Reading {
         let culled = !["HealthCheck", "ReplaceUnhealthy", "Terminate"].iter().any(|&off| reading.is_suspended(off));
         for instance in group.instances() {
             let Some(id) = instance.instance_id().map(InstanceId::from) else { continue };
-            let state = instance.lifecycle_state().unwrap_or(&LifecycleState::Pending);
+            let lifecycle = instance.lifecycle_state().unwrap_or(&LifecycleState::Pending);
             let sick = instance.health_status().is_some_and(|health| health.eq_ignore_ascii_case("unhealthy"));
-            match stage(state) {
+            match stage(lifecycle) {
                 Some(stage) => {
                     let stage = if sick && culled && !stage.is_ending() { Stage::Ending } else { stage };
                     let weight = weight(instance.weighted_capacity());
@@ -85,10 +85,10 @@ impl Reading {
                 }
                 // It is the group's no longer: a worker that still beats there is counted by its beat.
                 None if matches!(
-                    state,
+                    lifecycle,
                     LifecycleState::Terminated | LifecycleState::Detaching | LifecycleState::Detached
                 ) => {}
-                None => reading.aside.push((id, state.as_str().to_owned())),
+                None => reading.aside.push((id, lifecycle.as_str().to_owned())),
             }
         }
         reading

@@ -7,11 +7,11 @@ use super::{
     AwsDriver,
     config::PoolGroup,
     failure::Failure,
-    reading::{GroupMember, Stage},
+    reading::{GroupMember, Reading, Stage},
 };
 use crate::driver::{Applied, DriverError, InstanceId, PoolRef};
 
-/// So many terminations are under way at once: more of one group get in each other's way (ResourceContention).
+/// So many terminations are under way at once: more of one group get in each other's way (`ResourceContention`).
 const AT_ONCE: usize = 4;
 
 /// What came of one instance's removal.
@@ -32,7 +32,7 @@ impl AwsDriver {
             (id, outcome)
         });
         let outcomes: Vec<Outcome> = stream::iter(removals).buffered(AT_ONCE).collect().await;
-        let desired = self.with(pool, |memory| memory.reading.as_ref().map_or(0, |reading| reading.size()));
+        let desired = self.with(pool, |memory| memory.reading.as_ref().map_or(0, Reading::size));
         answer(&outcomes, desired)
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_autoscaling::types::AutoScalingGroup;
+use aws_sdk_autoscaling::types::{AutoScalingGroup, LaunchTemplate};
 
 /// How many units an instance of a group counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Units {
         let overrides = group
             .mixed_instances_policy()
             .and_then(|policy| policy.launch_template())
-            .map(|template| template.overrides())
+            .map(LaunchTemplate::overrides)
             .unwrap_or_default();
         let mut weights: BTreeSet<u32> = overrides.iter().map(|one| weight(one.weighted_capacity())).collect();
         weights.extend(group.instances().iter().map(|instance| weight(instance.weighted_capacity())));
@@ -35,7 +35,7 @@ impl Units {
     }
 
     /// So many instances in units, where that can be said.
-    pub(super) fn from_instances(self, instances: u32) -> Option<u32> {
+    pub(super) fn units_for(self, instances: u32) -> Option<u32> {
         match self {
             Self::Each(weight) => Some(instances.saturating_mul(weight)),
             Self::UpTo(_) => None,
@@ -66,9 +66,7 @@ pub(super) fn weight(written: Option<&str>) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_autoscaling::types::{
-        AutoScalingGroup, Instance, LaunchTemplate, LaunchTemplateOverrides, MixedInstancesPolicy,
-    };
+    use aws_sdk_autoscaling::types::{Instance, LaunchTemplateOverrides, MixedInstancesPolicy};
 
     use super::*;
 
@@ -104,11 +102,11 @@ mod tests {
     #[test]
     fn units_become_instances_and_back() {
         let each = Units::Each(4);
-        assert_eq!(each.from_instances(3), Some(12));
+        assert_eq!(each.units_for(3), Some(12));
         assert_eq!([0, 1, 4, 5, 12].map(|units| each.to_instances(units, 9, 9)), [0, 1, 1, 2, 3]);
         assert_eq!([3, 4, 11].map(|units| each.within(units)), [0, 1, 2]);
         let up_to = Units::UpTo(8);
-        assert_eq!(up_to.from_instances(3), None);
+        assert_eq!(up_to.units_for(3), None);
         // Two instances with 12 units are there.
         assert_eq!([12, 13, 20, 21].map(|units| up_to.to_instances(units, 2, 12)), [2, 3, 3, 4]);
         assert_eq!([11, 4, 0].map(|units| up_to.to_instances(units, 2, 12)), [1, 1, 0]);
