@@ -240,6 +240,11 @@ impl Aws {
         self.proxy.lock().boot = boot;
     }
 
+    /// An answer about several groups holds so many at most, whatever is asked for.
+    pub fn pages(&self, groups: u32) {
+        self.proxy.lock().page = Some(groups);
+    }
+
     /// This instance has booted.
     pub fn boot(&self, instance: &str) {
         self.proxy.boots(instance);

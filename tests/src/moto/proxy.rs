@@ -16,7 +16,7 @@ use tokio::{net::TcpStream, task::JoinSet};
 use super::{
     Boot, Call,
     faults::{Fault, Faults, invalid, refusal},
-    http::{Answer, Request, form, parse_form},
+    http::{self, Answer, Request, parse_form},
     imds::TARGET_STATE,
     machine::{Body, Machine, Stage, WorkerEnd},
     xml::Element,
@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) boot: Boot,
     pub(super) worker: Option<Worker>,
     pub(super) grace: Duration,
+    /// How many groups an answer holds at most, whatever is asked for.
+    pub(super) page: Option<u32>,
     /// Why the launches of a group fail.
     pub(super) failing: HashMap<String, String>,
     activities: HashMap<String, Vec<Element>>,
@@ -128,6 +130,13 @@ impl Proxy {
         let mut group = get(form, "AutoScalingGroupName").to_owned();
         match action {
             "DescribeAutoScalingGroups" => {
+                let page = self.lock().page.map(|page| page.to_string());
+                let mut request = request.clone();
+                if let Some(page) = &page {
+                    let others = form.iter().filter(|(name, _)| name != "MaxRecords");
+                    let others = others.map(|(name, value)| (name.as_str(), value.as_str()));
+                    request.body = http::form(&others.chain([("MaxRecords", page.as_str())]).collect::<Vec<_>>());
+                }
                 let answer = request.send(&self.moto).await?;
                 return self.describe(answer).await;
             }
@@ -244,7 +253,7 @@ impl Proxy {
             ("content-type", "application/x-www-form-urlencoded"),
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Request { method: "POST".into(), path: "/".into(), headers, body: form(&all) }
+        Request { method: "POST".into(), path: "/".into(), headers, body: http::form(&all) }
     }
 
     /// Lists every group of the answer as AWS would.

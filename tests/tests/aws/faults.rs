@@ -26,6 +26,7 @@ async fn calls_that_are_turned_away_are_made_again() {
     assert_eq!(ground.grow_to(2).await, Ok(Applied { desired: 2, changed: true }));
     assert_eq!(ground.asked("SetDesiredCapacity"), 3);
     let id = ground.ids().await.remove(0);
+    ground.status().await;
     ground.aws.faults("TerminateInstanceInAutoScalingGroup", [Fault::CONTENTION, Fault::THROTTLED]);
     assert_eq!(ground.remove(&[&id]).await, Ok(Applied { desired: 1, changed: true }));
     assert_eq!(ground.ids().await.len(), 1);

@@ -35,6 +35,25 @@ async fn one_call_shows_all_groups_of_the_account() {
 }
 
 #[tokio::test]
+async fn many_groups_are_read_page_by_page() {
+    let aws = Aws::fresh().await;
+    let first = aws.group(0..=4, 0).await;
+    let (mut config, mut pools) = (config(&aws, &first), vec![pool()]);
+    // One more than a call takes names.
+    for at in 0..50 {
+        let spec = PoolSpec::new(&format!("pool{at}"), format!("queue{at}").parse().unwrap(), 0..=4).unwrap();
+        config = config.pool(&spec, &aws.group(0..=4, at % 2).await).unwrap();
+        pools.push(spec.name().clone());
+    }
+    let driver = AwsDriver::new(config).await;
+    aws.pages(20);
+    let statuses = driver.status(&pools).await;
+    let desired: u32 = statuses.into_iter().map(|status| status.unwrap().desired).sum();
+    assert_eq!(desired, 25);
+    assert_eq!(aws.calls("DescribeAutoScalingGroups").len(), 3 + 1);
+}
+
+#[tokio::test]
 async fn a_group_that_is_not_there_is_named_with_its_region() {
     let aws = Aws::fresh().await;
     let driver = driver(&aws, "nowhere-to-be-found").await;
