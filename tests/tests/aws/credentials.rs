@@ -1,5 +1,10 @@
 //! In whose name the driver speaks.
 
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::SystemTime,
+};
+
 use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError, future};
 use headcount_tests::{Folder, Program};
 
@@ -7,30 +12,37 @@ use super::*;
 
 const ENDPOINT: &str = "TEST_AWS_GROUP";
 
+/// Has credentials for so many calls, each set already expired, so that every call asks for new ones.
 #[derive(Debug)]
-struct Nobody;
+struct Purse(AtomicU32);
 
-impl ProvideCredentials for Nobody {
+impl ProvideCredentials for Purse {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
     {
-        future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("the cupboard is bare")))
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let credentials = Credentials::new("TEST", "secret", None, Some(SystemTime::UNIX_EPOCH), "test");
+        let bare = |_| CredentialsError::not_loaded("the cupboard is bare");
+        future::ProvideCredentials::ready(left.map(|_| credentials).map_err(bare))
     }
 }
 
 #[tokio::test]
 async fn without_credentials_nothing_is_sent_and_the_reason_is_told() {
     let ground = Ground::of(0, 4, 1).await;
-    let driver = AwsDriver::new(config(&ground.aws, &ground.group).credentials(Nobody)).await;
-    let before = ground.asked("DescribeAutoScalingGroups");
-    for error in [
-        driver.status(&[pool()]).await.remove(0).unwrap_err(),
-        driver.apply(&[Change::GrowTo { pool: pool(), size: 2 }]).await.remove(0).unwrap_err(),
-    ] {
+    // For the group and for its hooks.
+    let driver = AwsDriver::new(config(&ground.aws, &ground.group).credentials(Purse(2.into()))).await;
+    let status = driver.status(&[pool()]).await.remove(0).unwrap();
+    let instances: Vec<InstanceId> = status.instances.into_iter().map(|instance| instance.id).collect();
+    let changes = [Change::GrowTo { pool: pool(), size: 2 }, Change::Remove { pool: pool(), instances, size: 0 }];
+    for change in changes {
+        let error = driver.apply(&[change]).await.remove(0).unwrap_err();
         assert!(matches!(&error, DriverError::Unavailable(why) if why.contains("cupboard")), "{error:?}");
     }
-    assert_eq!(ground.asked("DescribeAutoScalingGroups"), before);
+    let error = driver.status(&[pool()]).await.remove(0).unwrap_err();
+    assert!(matches!(&error, DriverError::Unavailable(why) if why.contains("cupboard")), "{error:?}");
+    assert_eq!(ground.ids().await.len(), 1);
 }
 
 #[tokio::test]

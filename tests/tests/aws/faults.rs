@@ -128,15 +128,13 @@ async fn one_that_answers_slowly_is_waited_for() {
 
 #[tokio::test]
 async fn where_nobody_listens_nothing_has_happened() {
-    let ground = Ground::of(0, 4, 1).await;
-    let Ground { aws, group, .. } = ground;
-    let (endpoint, region) = (aws.endpoint().to_owned(), aws.region().to_owned());
+    let Ground { aws, driver, .. } = Ground::of(0, 4, 1).await;
+    let instances = driver.status(&[pool()]).await.remove(0).unwrap().instances.into_iter().map(|one| one.id).collect();
     drop(aws);
-    let spec = PoolSpec::new("pool", "queue".parse().unwrap(), 0..=4).unwrap();
-    let config = AwsConfig::new(&region).unwrap().endpoint(&endpoint).unwrap().pool(&spec, &group).unwrap();
-    let driver = AwsDriver::new(config.credentials(Credentials::new("TEST", "secret", None, None, "test"))).await;
     let (said, why) = verdict(driver.status(&[pool()]).await.remove(0));
     assert!(said == "unavailable" && why.to_lowercase().contains("connect"), "{said}: {why}");
-    let (said, why) = verdict(driver.apply(&[Change::GrowTo { pool: pool(), size: 2 }]).await.remove(0));
-    assert_eq!(said, "unavailable", "{why}");
+    for change in [Change::GrowTo { pool: pool(), size: 2 }, Change::Remove { pool: pool(), instances, size: 0 }] {
+        let (said, why) = verdict(driver.apply(&[change]).await.remove(0));
+        assert!(said == "unavailable" && why.to_lowercase().contains("connect"), "{said}: {why}");
+    }
 }
