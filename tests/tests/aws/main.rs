@@ -4,6 +4,7 @@
 mod credentials;
 mod faults;
 mod growing;
+mod heavy;
 mod machines;
 mod reading;
 mod removing;

@@ -159,8 +159,11 @@ async fn launches_that_fail_are_told_in_the_words_of_the_platform() {
     let status = ground.status().await;
     assert_eq!((status.desired, status.instances.len(), status.trouble), (3, 1, None), "it may be booting");
     assert_eq!(ground.asked("DescribeScalingActivities"), 0);
-    let trouble = eventually("the trouble shows", SOON, async || ground.status().await.trouble.ok_or("none")).await;
-    assert!(trouble.message.contains(why), "{trouble:?}");
+    let trouble = eventually("the trouble shows", SOON, async || match ground.status().await.trouble {
+        Some(trouble) if trouble.message.contains(why) => Ok(trouble),
+        other => Err(other),
+    })
+    .await;
     assert_eq!((trouble.failures, trouble.retry_in), (2, Some(Duration::ZERO)), "AWS tries again by itself");
     ground.aws.launches_fail(&ground.group, None).await;
     let status = ground.status().await;

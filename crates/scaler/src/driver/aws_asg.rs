@@ -42,7 +42,7 @@ use reading::Reading;
 
 pub use config::AwsConfig;
 
-/// How long what is asked beside a reading may hold it up.
+/// How long each thing that is asked beside a reading may hold it up.
 const ASIDE: Duration = Duration::from_secs(3);
 
 /// Keeps pools in the Auto Scaling groups of one region and account.
@@ -94,18 +94,18 @@ impl AwsDriver {
             memory.note(reading, begun, now);
             memory.chores(self.config.boot, now)
         });
-        let deadline = deadline.min(now + ASIDE);
+        let soon = || deadline.min(Instant::now() + ASIDE);
         if hooks {
-            let answer = self.calls.hooks(&group.name, deadline).await;
+            let answer = self.calls.hooks(&group.name, soon()).await;
             self.with(pool, |memory| memory.note_hooks(answer, now));
         }
         if activities {
-            let answer = self.calls.activities(&group.name, deadline).await;
+            let answer = self.calls.activities(&group.name, soon()).await;
             self.with(pool, |memory| memory.note_activities(answer, now));
         }
         for id in self.with(pool, |memory| memory.waiting_for_nothing()) {
             // Whatever goes wrong is tried again at the next look, and the hook has a time limit of its own.
-            if let Err(failure) = self.let_go(pool, group, &id, deadline).await {
+            if let Err(failure) = self.let_go(pool, group, &id, soon()).await {
                 tracing::warn!(instance = %id, group = group.name, %failure, "could not end its wait in the termination hook");
             }
         }

@@ -26,6 +26,8 @@ pub(super) const WRITE: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(3);
 /// `DescribeAutoScalingGroups` takes so many names.
 const NAMES: usize = 50;
+/// With less time left than this a call is not made again: it would end in "not known" where "did not happen" is true.
+const ANSWER: Duration = Duration::from_secs(1);
 /// The longest pause before a call that was turned away is made again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -51,7 +53,7 @@ where
             Err(_) => return Err(sent.late(limit)),
         };
         let wait = pause.mul_f64(rand::random_range(0.5..1.0));
-        if !matches!(failure, Failure::Busy(_)) || Instant::now() + wait >= deadline {
+        if !matches!(failure, Failure::Busy(_)) || Instant::now() + wait + ANSWER >= deadline {
             return Err(failure);
         }
         tokio::time::sleep(wait).await;
