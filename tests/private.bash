@@ -1,6 +1,6 @@
 # What the programs for private servers share: who owns a server, where it lives, on which port.
 #
-# Sourced by `private-postgres` and `private-pgbouncer`. Neither server runs as root, so root starts them as `postgres`,
+# Sourced by the programs `private-…`. Neither Postgres nor PgBouncer runs as root, so root starts them as `postgres`,
 # or as `nobody`.
 
 # Sets `owner`.

@@ -15,8 +15,10 @@
 
 pub mod eventually;
 pub mod folder;
+mod script;
 pub mod postgres;
 pub mod pgbouncer;
+pub mod moto;
 pub mod process;
 pub mod place;
 pub mod heroku;
@@ -24,6 +26,7 @@ pub mod heroku;
 pub use eventually::eventually;
 pub use folder::Folder;
 pub use heroku::FakeHeroku;
+pub use moto::Aws;
 pub use pgbouncer::PgBouncer;
 pub use place::Place;
 pub use postgres::{Database, Server};

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::postgres::{Database, Server, blocking, script::Script};
+use crate::{
+    postgres::{Database, Server},
+    script::{Script, blocking},
+};
 
 /// A PgBouncer that lends 3 connections to each database, for a transaction at a time. It goes when this is dropped.
 #[derive(Debug)]

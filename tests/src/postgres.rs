@@ -1,6 +1,5 @@
 //! Databases on a real Postgres server, and servers that a test may break.
 
-pub(crate) mod script;
 mod template;
 
 use std::{
@@ -13,7 +12,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
 
-use script::Script;
+use crate::script::{Script, blocking};
 
 /// A Postgres server.
 #[derive(Debug)]
@@ -206,15 +205,8 @@ async fn connect(url: &str) -> PgConnection {
     connected.expect("the test server answers within 30 s").unwrap_or_else(|error| panic!("the test server: {error}"))
 }
 
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
-}
-
 /// A name that no other process takes.
-fn unique(prefix: &str) -> String {
+pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}_{:016x}", std::hash::RandomState::new().build_hasher().finish())
 }
 

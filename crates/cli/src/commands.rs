@@ -3,6 +3,7 @@
 pub(crate) mod run;
 pub(crate) mod enqueue;
 pub(crate) mod work;
+pub(crate) mod scale;
 pub(crate) mod jobs;
 pub(crate) mod queues;
 pub(crate) mod workers;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Run(run::Args),
     Enqueue(enqueue::Args),
     Work(work::Args),
+    Scale(scale::Args),
     #[command(subcommand)]
     Jobs(jobs::Jobs),
     Queues(queues::Args),
@@ -42,7 +44,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it runs until it is told to stop, and its log is what it has to show.
     pub(crate) const fn is_service(&self) -> bool {
-        matches!(self, Self::Work(_))
+        matches!(self, Self::Work(_) | Self::Scale(_))
     }
 }
 
@@ -102,6 +104,7 @@ pub(crate) async fn run(command: Command, mut session: Session) -> Result<Exit> 
         Command::Queues(args) => queues::run(args, &mut session).await,
         Command::Pools(args) => pools::run(args, &mut session).await,
         Command::Why(args) => why::run(args, &mut session).await,
+        Command::Scale(args) => scale::run(args, &mut session).await,
         Command::Workers(args) => workers::run(args, &mut session).await,
         Command::Rescue(args) => rescue::run(args, &mut session).await,
         Command::Migrate(args) => migrate::run(args, &mut session).await,

@@ -35,6 +35,31 @@ pub(crate) const POOL: Variable =
 /// Heroku's name for the dyno.
 pub(crate) const DYNO: Variable =
     Variable { name: "DYNO", meaning: "Heroku's: instance (worker.3) and pool (worker) of a worker, if need be" };
+/// The scaler's configuration.
+pub(crate) const CONFIG: Variable =
+    Variable { name: "HEADCOUNT_CONFIG", meaning: "the scaler's configuration, where --config is not given" };
+/// Another Heroku.
+pub(crate) const HEROKU_API_URL: Variable =
+    Variable { name: "HEROKU_API_URL", meaning: "where Heroku's API is, instead of https://api.heroku.com" };
+/// The key to it.
+pub(crate) const HEROKU_API_KEY: Variable = Variable {
+    name: "HEROKU_API_KEY",
+    meaning: "the key to Heroku's API, where the configuration's token_env names no other variable",
+};
+/// Another AWS.
+pub(crate) const AWS_ENDPOINT_URL: Variable =
+    Variable { name: "AWS_ENDPOINT_URL", meaning: "where AWS's API is, instead of the region's own; the SDK reads more" };
+/// The region.
+pub(crate) const AWS_REGION: Variable =
+    Variable { name: "AWS_REGION", meaning: "the region of AWS, where the configuration names none" };
+/// The region, by its older name.
+pub(crate) const AWS_DEFAULT_REGION: Variable =
+    Variable { name: "AWS_DEFAULT_REGION", meaning: "the same, where AWS_REGION is not set" };
+
+/// What opens the platforms: workers on this machine do not get these.
+pub(crate) const PLATFORM_KEYS: [&str; 4] =
+    ["HEROKU_API_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"];
+
 /// The filter of the log.
 pub(crate) const LOG: Variable =
     Variable { name: "HEADCOUNT_LOG", meaning: "what is logged, instead of --quiet and --verbose: headcount=debug" };
@@ -55,7 +80,7 @@ pub(crate) const LOGNAME: Variable = Variable { name: "LOGNAME", meaning: "the s
 
 /// Every variable that changes what the command does.
 pub(crate) const ALL: &[&Variable] =
-    &[&URL, &DATABASE_URL, &INSTANCE, &POOL, &DYNO, &LOG, &NO_COLOR, &XDG_DATA_HOME, &HOME, &PATH, &USER, &LOGNAME];
+    &[&URL, &DATABASE_URL, &INSTANCE, &POOL, &DYNO, &CONFIG, &HEROKU_API_KEY, &HEROKU_API_URL, &AWS_REGION, &AWS_DEFAULT_REGION, &AWS_ENDPOINT_URL, &LOG, &NO_COLOR, &XDG_DATA_HOME, &HOME, &PATH, &USER, &LOGNAME];
 
 /// The environment as it was when the process began.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +108,14 @@ impl Env {
                 Some(value) => Ok(Some(value)),
                 None => Err(refused(format!("{} is not UTF-8: set it anew", variable.name))),
             },
+        }
+    }
+
+    /// The value of a variable that a configuration names.
+    pub(crate) fn named(&self, name: &str) -> Result<Option<&str>> {
+        match self.variables.get(OsStr::new(name)).filter(|value| !value.is_empty()) {
+            None => Ok(None),
+            Some(value) => value.to_str().map(Some).ok_or_else(|| refused(format!("{name} is not UTF-8: set it anew"))),
         }
     }
 

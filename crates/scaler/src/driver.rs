@@ -3,6 +3,8 @@
 //! A driver obeys and reports; it takes no decision about sizes. Its calls are for a whole account or machine at once,
 //! so that one call may serve many pools.
 
+#[cfg(feature = "aws")]
+pub mod aws_asg;
 pub mod command;
 pub mod heroku;
 pub mod local;

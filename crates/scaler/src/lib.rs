@@ -6,7 +6,7 @@
 //! [`TickRecord`].
 //!
 //! The platform stands behind [`ScalerDriver`]: [`LocalDriver`] keeps worker processes on this machine, [`HerokuDriver`]
-//! dynos on Heroku. Workers and scaler never speak to each other; they meet in the store.
+//! dynos on Heroku, and with the feature `aws` there is `AwsDriver` for Auto Scaling groups. Workers and scaler never speak to each other; they meet in the store.
 //!
 //! In reading order: [`config`] is what a user writes, [`PoolSpec`] says what a pool is, [`driver`] what a platform does
 //! for it, [`observe`] what is seen, [`decide`] what follows from it, [`act`] how it is done without harm, and
@@ -23,6 +23,8 @@ pub mod act;
 pub mod reconciler;
 mod record;
 
+#[cfg(feature = "aws")]
+pub use driver::aws_asg::{AwsConfig, AwsDriver};
 pub use config::Config;
 pub use driver::{
     ScalerDriver,

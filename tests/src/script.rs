@@ -1,4 +1,4 @@
-//! A server run by `tests/private-postgres` or `tests/private-pgbouncer`, which say how they are spoken to.
+//! A server run by one of the programs `tests/private-…`, which say how they are spoken to.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -37,7 +37,7 @@ impl Script {
         let orders = child.stdin.take().expect("it is piped");
         let mut answers = BufReader::new(child.stdout.take().expect("it is piped"));
         let address = answer(&mut answers);
-        assert!(address.starts_with("postgres://"), "{program}: no server: {address}");
+        assert!(address.contains("://"), "{program}: no server: {address}");
         (Self { pipes: Mutex::new(Some(Pipes { orders, answers })), child }, address)
     }
 
@@ -48,6 +48,14 @@ impl Script {
         writeln!(pipes.orders, "{order}").expect("the script reads its orders");
         let answer = answer(&mut pipes.answers);
         assert_eq!(answer, "ok", "{order}");
+    }
+}
+
+/// Does what blocks, as speaking to a script does, apart from the runtime.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
 }
 
