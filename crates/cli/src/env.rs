@@ -47,8 +47,10 @@ pub(crate) const HEROKU_API_KEY: Variable = Variable {
     meaning: "the key to Heroku's API, where the configuration's token_env names no other variable",
 };
 /// Another AWS.
-pub(crate) const AWS_ENDPOINT_URL: Variable =
-    Variable { name: "AWS_ENDPOINT_URL", meaning: "where AWS's API is, instead of the region's own; the SDK reads more" };
+pub(crate) const AWS_ENDPOINT_URL: Variable = Variable {
+    name: "AWS_ENDPOINT_URL",
+    meaning: "where AWS's API is, instead of the region's own; the SDK reads more",
+};
 /// The region.
 pub(crate) const AWS_REGION: Variable =
     Variable { name: "AWS_REGION", meaning: "the region of AWS, where the configuration names none" };
@@ -79,8 +81,26 @@ pub(crate) const USER: Variable = Variable { name: "USER", meaning: "who acts, f
 pub(crate) const LOGNAME: Variable = Variable { name: "LOGNAME", meaning: "the same, where USER is not set" };
 
 /// Every variable that changes what the command does.
-pub(crate) const ALL: &[&Variable] =
-    &[&URL, &DATABASE_URL, &INSTANCE, &POOL, &DYNO, &CONFIG, &HEROKU_API_KEY, &HEROKU_API_URL, &AWS_REGION, &AWS_DEFAULT_REGION, &AWS_ENDPOINT_URL, &LOG, &NO_COLOR, &XDG_DATA_HOME, &HOME, &PATH, &USER, &LOGNAME];
+pub(crate) const ALL: &[&Variable] = &[
+    &URL,
+    &DATABASE_URL,
+    &INSTANCE,
+    &POOL,
+    &DYNO,
+    &CONFIG,
+    &HEROKU_API_KEY,
+    &HEROKU_API_URL,
+    &AWS_REGION,
+    &AWS_DEFAULT_REGION,
+    &AWS_ENDPOINT_URL,
+    &LOG,
+    &NO_COLOR,
+    &XDG_DATA_HOME,
+    &HOME,
+    &PATH,
+    &USER,
+    &LOGNAME,
+];
 
 /// The environment as it was when the process began.
 #[derive(Debug, Clone, Default)]

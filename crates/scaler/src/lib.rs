@@ -23,9 +23,9 @@ pub mod act;
 pub mod reconciler;
 mod record;
 
+pub use config::Config;
 #[cfg(feature = "aws")]
 pub use driver::aws_asg::{AwsConfig, AwsDriver};
-pub use config::Config;
 pub use driver::{
     ScalerDriver,
     command::{CommandConfig, CommandDriver},

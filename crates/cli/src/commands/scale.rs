@@ -3,10 +3,7 @@
 mod drivers;
 mod file;
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use headcount_queue::store::{Options, Store};
@@ -15,12 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::{
-    commands::Session,
-    env,
-    exit::Exit,
-    store,
-};
+use crate::{commands::Session, env, exit::Exit, store};
 use drivers::Drivers;
 use file::{Found, Watched};
 
@@ -61,7 +53,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     }
     let choice = store::store_url(&session.global, &session.env, true)?;
     info!("store: {choice}");
-    let mut drivers = Drivers::new(&session.env, choice.url.expose());
+    let mut drivers = Drivers::new(&session.env, &choice.url.expose());
     let pools = drivers.pools(&config).await?;
     let queue = store::open(&choice, &Options { application: "headcount scale".into(), ..Options::default() }).await?;
 

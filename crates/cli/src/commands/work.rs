@@ -1,12 +1,16 @@
 //! `headcount work`: a worker that runs any program as its handler.
 
 mod parent;
-mod secrets;
+pub(super) mod secrets;
 
-use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::{Duration, Instant}};
 
 use anyhow::Result;
-use headcount_queue::{Binding, limits::check_name, store::Options};
+use headcount_queue::{
+    Binding,
+    limits::check_name,
+    store::{Options, Store},
+};
 use headcount_worker::{
     Error, Exit as Ended, Handler, Verbosity, Worker,
     exec::{Exec, ExecConfig, LineCommand, LineConfig, find_program},
@@ -24,6 +28,10 @@ use crate::{
     global::Global,
     store,
 };
+
+/// A worker whose pool nobody knows yet looks so often, and says so so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// Run a worker: claim jobs and run a program for each
 ///
@@ -45,9 +53,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COMMAND", required_unless_present = "from_parent")]
     exec: Option<String>,
     /// The queues, separated by commas: names, and beginnings of names with a * behind (mail.* for mail.urgent, not for
-    /// mail; quote it, or the shell may take it for files). Default: any, except the private ones of `headcount run`.
-    #[arg(long, short = 'Q', value_name = "NAMES", default_value = "", hide_default_value = true)]
-    queue: Binding,
+    /// mail; quote it, or the shell may take it for files). Default: those that the scaler's configuration gives its pool;
+    /// without a pool any, except the private ones of `headcount run`.
+    #[arg(long, short = 'Q', value_name = "NAMES")]
+    queue: Option<Binding>,
     /// How many jobs it runs at once, 1 to 10000.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     slots: u32,
@@ -111,6 +120,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     // What is wrong here is said before the store is opened: no store mends it.
     let handler = handler(&args, &session.env)?;
     let instance = instance(&session.env)?;
+    let named = args.pool.is_some() || session.env.get(&env::POOL)?.is_some();
     let pool = match &args.pool {
         Some(pool) => Some(pool.clone()),
         None => pool_of(&session.env)?,
@@ -121,9 +131,15 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     let options = Options { connections: args.connections, ..Options::default() };
     let queue = store::open(&choice, &options).await?;
 
+    let queues = match (args.queue, &pool) {
+        (Some(queues), _) => queues,
+        (None, Some(pool)) => published(queue.store().as_ref(), pool, named).await?,
+        (None, None) => Binding::Any,
+    };
+
     let mut builder = Worker::builder(queue)
         .handle_any(handler)
-        .queues(&args.queue.to_string())
+        .queues(&queues.to_string())
         .slots(args.slots)
         .poll(args.poll)
         .jitter(!args.no_jitter)
@@ -161,6 +177,26 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     }
     let ended = worker.run().await.map_err(told)?;
     Ok(status(&ended, signals.interrupted()))
+}
+
+/// The queues that a scaler has published for this pool. `named`: the user said that it is in the pool, so one waits for
+/// its scaler; a dyno's process type alone need not be any scaler's pool.
+async fn published(store: &dyn Store, pool: &str, named: bool) -> Result<Binding> {
+    let mut told = None::<Instant>;
+    loop {
+        if let Some(known) = store.pools(Some(pool)).await?.pop() {
+            info!(pool, queues = %known.queues, "queues as its scaler has published them");
+            return Ok(known.queues);
+        }
+        if !named {
+            return Ok(Binding::Any);
+        }
+        if told.is_none_or(|at| at.elapsed() > TELL_EVERY) {
+            told = Some(Instant::now());
+            warn!("no scaler has published the queues of pool {pool} yet: waiting for it; --queue starts without one");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// How much it logs; `HEADCOUNT_LOG` filters what is left.

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use serde::Serialize;
+
 use super::{Config, PoolConfig};
 
 /// Every value in force.
@@ -12,7 +14,7 @@ pub struct Table<'c> {
 }
 
 /// A value in force.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row<'c> {
     /// The pool.
     pub pool: &'c str,

@@ -196,7 +196,15 @@ impl ScalerDriver for AwsDriver {
             (memory.reading.as_ref().map(|reading| reading.units.within(reading.max)), memory.grace())
         });
         // Linux is billed by the second, from a minute on.
-        Limits { max, min_bill: Duration::from_mins(1), boot, overdue: 3 * boot, removal: Removal::Chosen, grace }
+        Limits {
+            max,
+            min_bill: Duration::from_mins(1),
+            boot,
+            overdue: 3 * boot,
+            removal: Removal::Chosen,
+            grace,
+            shared: true,
+        }
     }
 
     async fn status(&self, pools: &[PoolRef]) -> Vec<Result<PoolStatus, DriverError>> {

@@ -13,6 +13,7 @@ use headcount_scaler::{
 };
 
 use crate::{
+    commands::work::secrets,
     env::{self, Env},
     exit::refused,
 };
@@ -98,7 +99,8 @@ impl Drivers {
                 Arc::clone(local.insert(Arc::new(self.local(&pool.name, command.as_deref(), *grace)?))) as _
             }
             Key::Own { config: DriverConfig::Command { status, set, timeout }, .. } => {
-                Arc::new(CommandDriver::new(CommandConfig::new(status, set).timeout(*timeout)))
+                let withheld = secrets::withheld(&self.env, &[]);
+                Arc::new(CommandDriver::new(CommandConfig::new(status, set, withheld).timeout(*timeout)))
             }
             Key::Own { .. } => Arc::new(NoopDriver),
         };
@@ -127,7 +129,8 @@ impl Drivers {
         use headcount_scaler::{AwsConfig, AwsDriver};
 
         let Key::Aws { region, role_arn, profile, groups } = key else { unreachable!("called for this key only") };
-        let variable = || Ok::<_, anyhow::Error>(self.env.get(&env::AWS_REGION)?.or(self.env.get(&env::AWS_DEFAULT_REGION)?));
+        let variable =
+            || Ok::<_, anyhow::Error>(self.env.get(&env::AWS_REGION)?.or(self.env.get(&env::AWS_DEFAULT_REGION)?));
         let region = match region {
             Some(region) => region.clone(),
             None => variable()?
@@ -183,7 +186,9 @@ fn key(pool: &PoolConfig, config: &Config) -> Result<Key> {
         #[cfg(feature = "aws")]
         DriverConfig::Aws { region, role_arn, profile, .. } => {
             let same = config.pools.iter().filter_map(|other| match &other.driver {
-                DriverConfig::Aws { group, region: r, role_arn: a, profile: p } if (r, a, p) == (region, role_arn, profile) => {
+                DriverConfig::Aws { group, region: r, role_arn: a, profile: p }
+                    if (r, a, p) == (region, role_arn, profile) =>
+                {
                     Some((other.name.clone(), group.clone()))
                 }
                 _ => None,

@@ -34,7 +34,7 @@ const SCHEMES: [&str; 12] = [
 
 /// The variables of this environment that a handler does not inherit, sorted. `pass` names exceptions; one that ends
 /// with `*` names all that begin so.
-pub(super) fn withheld(env: &Env, pass: &[String]) -> Vec<OsString> {
+pub(in crate::commands) fn withheld(env: &Env, pass: &[String]) -> Vec<OsString> {
     env.all()
         .filter(|(name, value)| is_secret(name, value) && !is_passed(name, pass))
         .map(|(name, _)| name.to_owned())

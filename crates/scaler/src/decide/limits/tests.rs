@@ -21,7 +21,11 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 fn spec(min: u32, max: u32, rules: Rules) -> PoolSpec {
-    let spec = PoolSpec::new("here", Binding::Any, min..=max).unwrap().policy(crate::Policy::Linear).hold(S).idle_to_zero(Duration::ZERO);
+    let spec = PoolSpec::new("here", Binding::Any, min..=max)
+        .unwrap()
+        .policy(crate::Policy::Linear)
+        .hold(S)
+        .idle_to_zero(Duration::ZERO);
     spec.rules(rules).unwrap()
 }
 
