@@ -74,6 +74,11 @@ const ENDS: [End; 18] = [
     End::ParkedAndDeleted,
 ];
 
+/// Handed to a third party; once it has completed it is gone.
+fn unkept_park() -> Verdict {
+    Verdict::Park { wait: HOUR, expiry: Expiry::Retry, keep: Retention::DEFAULT, retry: HOUR }
+}
+
 impl End {
     /// Whether the job is failed, for then some keep their key.
     const fn fails(self) -> bool {
@@ -144,8 +149,7 @@ impl End {
             Self::AnsweredEarly => {
                 let secret = worker.callback(job).await;
                 trial.store.resolve(job.id, &secret, &done("early")).await.expect("an early answer is heard");
-                let keep = Retention::DEFAULT;
-                worker.settle(job, Verdict::Park { wait: HOUR, expiry: Expiry::Retry, keep, retry: HOUR }).await;
+                worker.settle(job, unkept_park()).await;
             }
             Self::Unanswered => {
                 worker.settle(job, park_for(Duration::from_millis(1), Expiry::Fail)).await;
@@ -498,7 +502,7 @@ async fn work_off(store: Arc<dyn Store>, open: Arc<AtomicUsize>) -> Vec<Run> {
             let back = job.id.0 % 7 == 0 && job.interruptions == 0;
             let handed = if job.id.0 % 5 == 0 { Some(worker.callback(&job).await) } else { None };
             if handed.is_some() && !back {
-                worker.settle(&job, park()).await;
+                worker.settle(&job, unkept_park()).await;
             }
             let ended = store.now().await.expect("the store tells the time");
             match handed {
