@@ -17,10 +17,14 @@ pub mod eventually;
 pub mod folder;
 pub mod postgres;
 pub mod pgbouncer;
+#[cfg(feature = "conformance")]
+pub mod fixture;
 pub mod process;
 pub mod place;
 
 pub use eventually::eventually;
+#[cfg(feature = "conformance")]
+pub use fixture::PostgresFixture;
 pub use folder::Folder;
 pub use pgbouncer::PgBouncer;
 pub use place::Place;

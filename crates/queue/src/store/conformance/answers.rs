@@ -511,7 +511,7 @@ pub async fn an_answer_that_races_the_park_is_never_lost(trial: &Trial<'_>) {
         let said = [Resolution::StillWaiting(2 * HOUR), last.clone(), Resolution::StillWaiting(3 * HOUR)];
         let said = if round % 2 == 0 { said.to_vec() } else { vec![last.clone()] };
         let (heard, ()) = tokio::join!(all_at_once(trial, job.id, &secret, said), worker.settle(&job, park()));
-        let only = if heard.len() == 1 { 0 } else { 1 };
+        let only = usize::from(heard.len() > 1);
         for (n, heard) in heard.into_iter().enumerate() {
             match heard {
                 Ok(_) => {}

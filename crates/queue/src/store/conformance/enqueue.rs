@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::trial::{HOUR, Trial, again, done, ids, kept, park, park_for, plain, retry, snooze, verdicts};
+use super::trial::{HOUR, Hand, Trial, again, done, ids, kept, park, park_for, plain, retry, snooze, verdicts};
 use crate::{
     Backoff, Error, Expiry, JobId, JobRecord, Json, NewJob, Resolution, Retention, State,
     limits::{INLINE_BYTES, MAX_OUTPUT, MAX_PAYLOAD},
@@ -188,13 +188,9 @@ pub async fn a_job_is_whole_after_every_move(trial: &Trial<'_>) {
         worker.park_one(park_for(Duration::from_millis(1), Expiry::Retry)).await;
         trial.until_expired(id).await;
         whole("a deadline that passed").await;
-        let claimed = worker.take_one().await;
-        whole_claimed(&claimed);
-        let secret = worker.callback(&claimed).await;
-        trial.store.resolve(id, &secret, &again(Some(Duration::ZERO))).await.unwrap();
-        whole("an early answer").await;
-        worker.settle(&claimed, park()).await;
+        whole_claimed(&answered_early(trial, &mut worker, &again(Some(Duration::ZERO))).await);
         trial.until_promoted(id).await;
+        whole("an early answer").await;
         // Taken back by a beat, taken away by a rescue, isolated as a suspect.
         worker.take_one().await;
         worker.beat(&[], &[]).await;
@@ -212,21 +208,30 @@ pub async fn a_job_is_whole_after_every_move(trial: &Trial<'_>) {
         whole("a cancel").await;
         trial.store.retry(id).await.unwrap();
         let mut worker = trial.worker(&queue).await;
-        let claimed = worker.take_one().await;
-        whole_claimed(&claimed);
-        // A long output lies beside a long payload.
+        // A long output lies beside a long payload, by whichever way it comes.
         let output = "o".repeat(bytes.min(MAX_OUTPUT));
         if n % 2 == 0 {
+            let claimed = worker.take_one().await;
+            whole_claimed(&claimed);
             worker.settle(&claimed, kept(&output)).await;
         } else {
-            let secret = worker.callback(&claimed).await;
-            worker.settle(&claimed, park()).await;
+            let (claimed, secret) = worker.park_one(park()).await;
+            whole_claimed(&claimed);
             trial.store.resolve(id, &secret, &done(&output)).await.unwrap();
         }
         trial.assert_state(id, State::Completed).await;
         whole("its completion").await;
         assert!(trial.job(id).await.output == Some(output), "the output beside {bytes} bytes");
     }
+}
+
+/// The next job as it was claimed, answered for while it runs, and parked.
+async fn answered_early(trial: &Trial<'_>, worker: &mut Hand, answer: &Resolution) -> ClaimedJob {
+    let claimed = worker.take_one().await;
+    let secret = worker.callback(&claimed).await;
+    trial.store.resolve(claimed.id, &secret, answer).await.expect("an early answer is heard");
+    worker.settle(&claimed, park()).await;
+    claimed
 }
 
 /// What was left out is left out, and what was set is there to the last digit.

@@ -145,8 +145,9 @@ pub async fn an_output_of_any_length_and_any_character_is_settled(trial: &Trial<
 
 /// A third party's words are cut as a handler's are, whether they come early or not.
 pub async fn an_answer_of_any_length_and_any_character_is_taken(trial: &Trial<'_>) {
+    type Make = fn(String) -> Resolution;
     let mut worker = trial.worker("q").await;
-    let make: [(fn(String) -> Resolution, usize); 3] = [
+    let make: [(Make, usize); 3] = [
         (|output| Resolution::Completed { output: Some(output) }, MAX_OUTPUT),
         (|error| Resolution::Failed { error }, MAX_ERROR),
         (|error| Resolution::Retry { error, after: None }, MAX_ERROR),

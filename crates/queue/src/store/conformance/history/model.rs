@@ -108,22 +108,7 @@ impl<'t, 'f> Model<'t, 'f> {
                 self.settle_and_claim(worker, &ends, jobs).await;
             }
             Step::Settle { worker, ends } => self.settle_and_claim(*worker, ends, 0).await,
-            &Step::LoseReply { worker, jobs } => {
-                self.settle_and_claim(worker, &[], jobs).await;
-                let holder = &mut self.holders[worker];
-                let lost = holder.held.split_off(holder.held.len() / 2);
-                let held: Vec<&ClaimedJob> = holder.held.iter().collect();
-                let answer = holder.hand.beat(&held, &[]).await;
-                let mut back = 0;
-                let mut cancelled = 0;
-                for job in lost {
-                    cancelled += u32::from(self.trial.state(job.id).await == State::Cancelled);
-                    self.came_back(job).await;
-                    back += 1;
-                }
-                // One that someone had cancelled by then came to an end by it, which some may call given back.
-                assert!((back - cancelled..=back).contains(&answer.given_back), "the beat gives back what was lost");
-            }
+            &Step::LoseReply { worker, jobs } => self.lose_reply(worker, jobs).await,
             &Step::SettleStale { worker, attempt, end: how } => {
                 if !self.over.is_empty() {
                     let job = &self.over[attempt % self.over.len()];
@@ -177,6 +162,24 @@ impl<'t, 'f> Model<'t, 'f> {
                 store.fold().await.expect("a fold passes");
             }
         }
+    }
+
+    /// Claims, and hears of one half only; the next beat gives the other back.
+    async fn lose_reply(&mut self, worker: usize, jobs: u32) {
+        self.settle_and_claim(worker, &[], jobs).await;
+        let holder = &mut self.holders[worker];
+        let lost = holder.held.split_off(holder.held.len() / 2);
+        let held: Vec<&ClaimedJob> = holder.held.iter().collect();
+        let answer = holder.hand.beat(&held, &[]).await;
+        let mut back = 0;
+        let mut cancelled = 0;
+        for job in lost {
+            cancelled += u32::from(self.trial.state(job.id).await == State::Cancelled);
+            self.came_back(job).await;
+            back += 1;
+        }
+        // One that someone had cancelled by then came to an end by it, which some may call given back.
+        assert!((back - cancelled..=back).contains(&answer.given_back), "the beat gives back what was lost");
     }
 
     async fn enqueue(&mut self, job: &NewJob, jobs: usize, due: Due) {
