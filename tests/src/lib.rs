@@ -19,11 +19,15 @@ mod script;
 pub mod postgres;
 pub mod pgbouncer;
 pub mod moto;
+#[cfg(feature = "conformance")]
+pub mod fixture;
 pub mod process;
 pub mod place;
 pub mod heroku;
 
 pub use eventually::eventually;
+#[cfg(feature = "conformance")]
+pub use fixture::PostgresFixture;
 pub use folder::Folder;
 pub use heroku::FakeHeroku;
 pub use moto::Aws;

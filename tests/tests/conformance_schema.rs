@@ -1,52 +1,16 @@
 //! A case of the suite for each sort of statement, on a store whose tables are in another schema than the one they are
 //! written for, beside tables that are in that.
 
-use std::sync::Arc;
-
 use headcount_queue::{
-    NewJob, Result,
-    store::{
-        self, Enqueued, Options, Store, StoreUrl,
-        conformance::{self, Fixture, Trial},
-    },
+    Result,
+    store::conformance::{self, Fixture, Trial},
 };
-use headcount_tests::Database;
-use sqlx::Connection;
+use headcount_tests::PostgresFixture;
 
-#[derive(Debug)]
-struct Postgres {
-    database: Database,
-    store: Arc<dyn Store>,
-}
-
-#[async_trait::async_trait]
-impl Fixture for Postgres {
-    fn store(&self) -> Arc<dyn Store> {
-        self.store.clone()
-    }
-
-    async fn another_handle(&self) -> Result<Arc<dyn Store>> {
-        store::open(&url(&self.database), &Options::default()).await
-    }
-
-    async fn enqueue_in_transaction(&self, jobs: &[NewJob], commit: bool) -> Option<Result<Vec<Enqueued>>> {
-        let mut connection = self.database.connect().await;
-        let mut tx = connection.begin().await.expect("a transaction begins");
-        let enqueued = self.store.enqueue_in((&mut tx).into(), jobs).await;
-        if commit { tx.commit().await } else { tx.rollback().await }.expect("a transaction ends");
-        Some(enqueued)
-    }
-}
-
-fn url(database: &Database) -> StoreUrl {
-    format!("{}?schema=jobs_test", database.url()).parse().expect("the address of a Postgres store")
-}
-
-async fn fresh() -> Result<Postgres> {
-    let database = Database::fresh().await;
-    let store = store::open(&url(&database), &Options::default()).await?;
-    store.migrate().await?;
-    Ok(Postgres { database, store })
+async fn fresh() -> Result<PostgresFixture> {
+    let fixture = PostgresFixture::fresh("?schema=jobs_test").await?;
+    fixture.store().migrate().await?;
+    Ok(fixture)
 }
 
 /// The whole suite again would take minutes, and a statement that names the wrong schema fails the first time it runs.
@@ -66,6 +30,9 @@ cases! {
     enqueue::a_job_is_whole_after_every_move
     enqueue::a_transaction_decides_whether_its_jobs_exist
     fencing::a_settlement_whose_reply_was_lost_may_be_sent_again_alone
+    answers::each_answer_does_what_it_says
+    answers::an_early_answer_settles_its_job_when_it_parks
+    deadlines::a_deadline_that_passes_brings_the_job_back_or_fails_it
     drain::a_leaving_worker_cannot_be_recalled_until_it_stays
     rescue::a_job_that_kills_its_process_while_alone_is_quarantined
     counters::the_counters_agree_with_a_recount_after_any_history

@@ -103,6 +103,7 @@ async fn the_limits_are_those_of_the_group_as_last_read() {
         overdue: 270 * S,
         removal: Removal::Chosen,
         grace: 120 * S,
+        shared: true,
     };
     assert_eq!(driver.limits(&pool()), known, "nothing was read");
     aws.hook(&group, "finish", 300 * S).await;

@@ -8,7 +8,9 @@ use std::{
 
 use headcount_queue::{
     Coalesce, Conflict, Error, JobId, NewJob, Scope, State,
-    store::{Admin, Admission, Enqueue, Enqueued, Maintain, Observe, Verdict, postgres::PostgresStore},
+    store::{
+        Admin, Admission, Enqueue, Enqueued, Maintain, Observe, Setting, Target, Verdict, postgres::PostgresStore,
+    },
 };
 use headcount_tests::{Database, eventually};
 use sqlx::{Connection, Executor};
@@ -152,6 +154,127 @@ async fn bulks_in_opposite_order_never_deadlock() {
     assert_eq!(number(&mut connection, "SELECT count(*) FROM headcount.ready").await, 200);
     let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(number(&mut connection, sql).await, 0);
+}
+
+/// What one bulk has to try again, since its holder has just ended, another bulk takes meanwhile; and waits for a later key
+/// that the first has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bulk_that_tries_again_lets_go_of_what_comes_after() {
+    let database = Database::fresh().await;
+    let store = open(&database, 8);
+    let bulk = |keys: &[&str]| keys.iter().map(|key| keyed("{}", key, Conflict::Keep)).collect::<Vec<_>>();
+    store.enqueue(&bulk(&["a"])).await.unwrap();
+    let mut worker = Worker::new(&store, "q").await;
+    let holder = worker.next(&[], 1).await.jobs;
+
+    let (mut connection, mut looking) = (database.connect().await, database.connect().await);
+    let mut slow = connection.begin().await.unwrap();
+    store.enqueue_in((&mut slow).into(), &bulk(&["c"])).await.unwrap();
+    let spawn = |jobs: Vec<NewJob>| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.enqueue(&jobs).await.unwrap() })
+    };
+    let mut wait = async |n: i64| {
+        let waits = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("they wait", Duration::from_secs(20), async || {
+            let found = number(&mut looking, waits).await;
+            if found == n { Ok(()) } else { Err(found) }
+        })
+        .await;
+    };
+    // Has seen the holder of the first key, has the second, and waits for the third.
+    let first = spawn(bulk(&["a", "b", "c"]));
+    wait(1).await;
+    worker.next(&end(&holder, &COMPLETED), 0).await;
+    // Has the first key, and waits for the second.
+    let second = spawn(bulk(&["a", "b"]));
+    wait(2).await;
+    slow.rollback().await.unwrap();
+
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!(first.iter().map(|job| job.is_new()).collect::<Vec<_>>(), [false, false, true]);
+    assert!(second.iter().all(|job| job.is_new()), "{second:?}");
+    assert_eq!([first[0].id, first[1].id], [second[0].id, second[1].id]);
+    assert_eq!(store.conflicts(), 0);
+    let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(number(&mut connection, sql).await, 0);
+    assert_eq!(store.audit().await.unwrap(), []);
+}
+
+/// What a bulk replaces is replaced at once, wherever each of them stands.
+#[tokio::test]
+async fn a_bulk_replaces_jobs_in_every_place() {
+    let database = Database::fresh().await;
+    let store = open(&database, 1);
+    let hour = Duration::from_hours(1);
+    let long = format!("\"{}\"", "x".repeat(5_000));
+    let of_kind = |kind: &str, payload: &str, key: &str| {
+        let rule = Coalesce { scope: Scope::Unfinished, conflict: Conflict::Replace };
+        NewJob::new(kind, payload).queue("q").key(key).coalesce(rule)
+    };
+    let job = |payload: &str, key: &str| of_kind("kind", payload, key);
+    let mut worker = Worker::new(&store, "q").await;
+    // One that runs, and one that runs and has another waiting.
+    let runs = [one(&store, job("0", "runs")).await.id, one(&store, job("0", "again")).await.id];
+    assert_eq!(worker.next(&[], 2).await.jobs.len(), 2);
+    let again = one(&store, job(&long, "again")).await.id;
+    let stays = one(&store, job(&long, "stays")).await.id;
+    let goes = one(&store, job("0", "goes")).await.id;
+    let waits = one(&store, job("0", "waits").delay(hour)).await.id;
+    let comes = one(&store, job("0", "comes").delay(hour)).await.id;
+    let held = one(&store, of_kind("paused", "0", "held")).await.id;
+    store.set(&Target::Kind("paused".into()), Setting::Paused(true)).await.unwrap();
+    store.release(10).await.unwrap();
+    assert_eq!(store.job(held).await.unwrap().unwrap().reason.as_deref(), Some("paused"));
+
+    let bulk = [
+        job("1", "runs"),
+        job("1", "again"),
+        job("1", "stays"),
+        job("1", "goes").delay(hour),
+        job(&long, "waits").delay(2 * hour),
+        job("1", "comes"),
+        of_kind("paused", &long, "held"),
+        job("1", "new"),
+        // Of one key the last counts.
+        job("2", "stays"),
+    ];
+    let answers = store.enqueue(&bulk).await.unwrap();
+    let (waiter, new) = (answers[0].id, answers[7].id);
+    let replaced = |id| Enqueued::coalesced(id, Admission::Replaced);
+    let expected = [
+        Enqueued::coalesced(waiter, Admission::Again { holder: runs[0] }),
+        Enqueued::coalesced(again, Admission::Again { holder: runs[1] }),
+        replaced(stays),
+        replaced(goes),
+        replaced(waits),
+        replaced(comes),
+        replaced(held),
+        Enqueued::new(new),
+        replaced(stays),
+    ];
+    assert_eq!(answers, expected);
+    for (id, text, state, reason) in [
+        (waiter, "1", State::Queued, Some("again")),
+        (again, "1", State::Queued, Some("again")),
+        (stays, "2", State::Queued, None),
+        (goes, "1", State::Scheduled, None),
+        (waits, &*long, State::Scheduled, None),
+        (comes, "1", State::Queued, None),
+        (held, &*long, State::Queued, Some("paused")),
+        (new, "1", State::Queued, None),
+    ] {
+        let job = store.job(id).await.unwrap().unwrap();
+        assert_eq!((&*job.payload.0, job.state, job.reason.as_deref()), (text, state, reason), "{job:?}");
+    }
+    let bodies = "SELECT count(*) FROM headcount.body";
+    assert_eq!(number(&mut database.connect().await, bodies).await, 2, "those of before have gone");
+    let claimed = worker.next(&[], 10).await.jobs;
+    let order: Vec<_> = claimed.iter().map(|job| job.id).collect();
+    assert_eq!(order[0], stays, "it kept its place");
+    assert_eq!(order.iter().copied().collect::<BTreeSet<_>>(), BTreeSet::from([stays, comes, new]));
+    assert_eq!(store.audit().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -317,4 +440,13 @@ async fn fifty_thousand_with_keys_are_taken_in_one_bulk() {
     assert!(answers.windows(2).all(|pair| pair[0].id < pair[1].id && pair[0].is_new()));
     let again = store.enqueue(&bulk).await.unwrap();
     assert!(again.iter().zip(&answers).all(|(again, first)| again.id == first.id && !again.is_new()));
+    let bulk: Vec<_> = (0..50_000)
+        .map(|n| keyed("1", &format!("key-{n}"), Conflict::Replace).delay(Duration::from_secs(n % 2 * 3600)))
+        .collect();
+    let replaced = store.enqueue(&bulk).await.unwrap();
+    assert!(replaced.iter().zip(&answers).all(|(replaced, first)| replaced.id == first.id));
+    let mut connection = database.connect().await;
+    let later = "SELECT count(*) FROM headcount.later WHERE payload::text = '1'";
+    assert_eq!(number(&mut connection, later).await, 25_000);
+    assert_eq!(store.audit().await.unwrap(), []);
 }

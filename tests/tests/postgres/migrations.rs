@@ -168,13 +168,14 @@ async fn jobs_and_roles_of_the_version_before_parked_jobs_go_on() {
     let rows = format!(
         "SELECT setval('headcount.place', 100);
          INSERT INTO headcount.ready VALUES (1, 'q', 0, {row});
-         INSERT INTO headcount.running VALUES (2, 'q', 0, {row}, {boot}, 7, now()), (3, 'q', 0, {row}, {boot}, 7, now());
+         INSERT INTO headcount.running VALUES (2, 'q', 0, {row}, {boot}, 7, now()),
+             (3, 'q', 0, {row}, {boot}, 7, now());
          INSERT INTO headcount.later VALUES (4, 'q', 0, {row}, now() + interval '1 h');
          INSERT INTO headcount.held VALUES (5, 'q', 0, {row}, 'suspect');
          INSERT INTO headcount.finished VALUES (6, 'q', 0, {row}, 'failed', now(), now(), 'w', 'no');
          INSERT INTO headcount.lane VALUES ('q', 0, 'k');
-         INSERT INTO headcount.queue_state (queue, priority, kind, at, ready, scheduled, held, suspects, running, completed,
-             failed, cancelled, arrived, deferred, promoted, returned, started, late, done, errored, run_ms, delays)
+         INSERT INTO headcount.queue_state (queue, priority, kind, at, ready, scheduled, held, suspects, running,
+             completed, failed, cancelled, arrived, deferred, promoted, returned, started, late, done, errored, run_ms, delays)
          VALUES ('q', 0, 'k', now(), 1, 1, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, array_fill(0, ARRAY[23]));
          INSERT INTO headcount.tally (queue, priority, kind, held, suspects) VALUES ('q', 0, 'k', 1, 1)",
         boot = worker.boot.0

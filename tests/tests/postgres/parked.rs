@@ -180,9 +180,9 @@ async fn a_backlog_of_parked_jobs_is_not_walked_over() {
         waiting.push((job.id, callback(&store, &job).await));
         worker.next(&ended(&job, &PARK), 0).await;
     }
-    let more = "INSERT INTO headcount.parked SELECT 1000000 + n, queue, priority, 1000000 + n, kind, payload, payload_codec, \
-        attempt, max_attempts, interruptions, deaths, timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, \
-        extra, started_at, worker, digest, parked_at, deadline + n * interval '1 s', expiry, keep_completed_ms, \
+    let more = "INSERT INTO headcount.parked SELECT 1000000 + n, queue, priority, 1000000 + n, kind, payload, \
+        payload_codec, attempt, max_attempts, interruptions, deaths, timeout_ms, max_run_ms, options, enqueued_at, \
+        run_at, ready_at, meta, extra, started_at, worker, digest, parked_at, deadline + n * interval '1 s', expiry, keep_completed_ms, \
         keep_failed_ms, retry_ms FROM (SELECT * FROM headcount.parked LIMIT 1) p, generate_series(1, 20000) n";
     assert_eq!(connection.execute(more).await.unwrap().rows_affected(), BACKLOG as u64);
     connection.execute("UPDATE headcount.parked SET deadline = now() WHERE id > 1019990").await.unwrap();

@@ -185,7 +185,8 @@ async fn an_answer_that_is_refused_says_why() {
     let queued = headcount_queue::JobId(claimed[3].id.0 + 1);
     let (wrong, nowhere) = (Secret::random(), headcount_queue::JobId(4711));
     let mut connection = database.connect().await;
-    let all = "SELECT json_agg(j ORDER BY j.id)::text FROM (SELECT id, state, attempt, deadline, error FROM headcount.jobs) j";
+    let all = "SELECT json_agg(j ORDER BY j.id)::text \
+               FROM (SELECT id, state, attempt, deadline, error FROM headcount.jobs) j";
     let before: String = sqlx::query_scalar(all).fetch_one(&mut connection).await.unwrap();
     let done = "'completed'";
     for (id, secret, how, code, reason) in [

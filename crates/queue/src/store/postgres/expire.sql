@@ -1,7 +1,8 @@
 -- Ends the wait of parked jobs whose deadline has passed, the earliest first.
 -- $1 the most  $2 the cursor: no deadline before it is looked at, NULL for all
 -- Rows: a job each: id, queue, its deadline, and its fate (ready, failed). Another doer: none.
--- Locks: the duty and the jobs, both SKIP LOCKED; the keys of those that end; last of all queue. Index: parked_deadline.
+-- Locks: the duty and the jobs, both SKIP LOCKED; the keys of those that end; last of all queue. Index:
+-- parked_deadline.
 WITH duty AS MATERIALIZED (
     SELECT d.name FROM headcount.duty d WHERE d.name = 'expire' FOR UPDATE SKIP LOCKED
 ), due AS MATERIALIZED (

@@ -1,10 +1,10 @@
 -- Adds the counters' deltas to their newest versions, as new versions, and keeps the last version of each minute as
 -- history. take_duty.sql comes before it: two at once would both add to the same version.
 -- $1 the cursor: deltas with a higher id  $2 the most
--- Rows: one: how many, and the highest id. Locks: the deltas. Index: tally's and queue_state's primary keys.
+-- Rows: one: how many, and the highest id. Locks: the deltas. Index: tally's and queue_state's primary keys; parked_lane.
 -- What is deleted is what is summed: "sum, then delete up to the highest" loses those of a late commit.
--- Where the release before has folded, the newest version does not say how many are parked, and some of their deltas are
--- lost: they are counted, less what other deltas will still add.
+-- Where the release before has folded, the newest version does not say how many are parked, and some of their deltas
+-- are lost: they are counted, less what other deltas will still add.
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), taken AS (

@@ -897,42 +897,30 @@ DECLARE
     g_queues  text[];    -- the keys of this bulk, each once, in the order of queue and key
     g_keys    text[];
     g_firsts  integer[]; -- the first job with it
-    g_ids     bigint[];  -- its id and scope
-    g_scopes  text[];
     g_replace integer[]; -- the last that replaces
     g_agains  integer[]; -- the first that is not content with a holder that has started
-    g_fates   text[];    -- what they met: new, waits, runs, stale; NULL: not known yet
+    g_fates   text[];    -- what they met
     g_holders bigint[];
     g_jobs    bigint[];  -- who does the work
-    unmet     integer[]; -- places whose fate is not known
-    met       integer[];
-    again     integer[];
-    rounds    integer := 0;
+    -- Who has set a time limit for locks is not left waiting anyway.
+    patience  CONSTANT text := CASE WHEN current_setting('lock_timeout') = '0' THEN '50ms' END;
+    tries     integer := 0;
     g         integer;
     n         integer;
     source    integer;
-    -- SQL is given these and no element of an array: for that the whole array would be copied, each time.
-    of_queue  text;
-    of_key    text;
-    of_scope  text;
-    content   text;
-    due       timestamptz;
-    holding   bigint;
-    place     text;
     at        timestamptz;
 BEGIN
     IF size = 0 THEN
         RETURN;
     END IF;
     SELECT array_agg(k.queue ORDER BY k.g), array_agg(k.key ORDER BY k.g), array_agg(k.first ORDER BY k.g),
-           array_agg(k.last_replace ORDER BY k.g), array_agg(k.first_again ORDER BY k.g),
-           array_agg(k.g ORDER BY k.g)
-    INTO g_queues, g_keys, g_firsts, g_replace, g_agains, unmet
+           array_agg(k.last_replace ORDER BY k.g), array_agg(k.first_again ORDER BY k.g)
+    INTO g_queues, g_keys, g_firsts, g_replace, g_agains
     FROM (
         SELECT u.queue, u.key, min(u.n)::integer AS first,
                (max(u.n) FILTER (WHERE u.conflict = 'replace'))::integer AS last_replace,
                (min(u.n) FILTER (WHERE u.conflict <> 'keep'))::integer AS first_again,
-               (row_number() OVER (ORDER BY u.queue COLLATE "C", u.key COLLATE "C"))::integer AS g
+               row_number() OVER (ORDER BY u.queue COLLATE "C", u.key COLLATE "C") AS g
         FROM unnest(queues, keys, conflicts) WITH ORDINALITY AS u (queue, key, conflict, n)
         WHERE u.key IS NOT NULL
         GROUP BY u.queue, u.key
@@ -944,121 +932,41 @@ BEGIN
                ))::integer END AS g
         FROM unnest(queues, keys) WITH ORDINALITY AS u (queue, key, n)
     ) k;
-    unmet := coalesce(unmet, '{}');
-    g_fates := array_fill(NULL::text, ARRAY[cardinality(unmet)]);
-    g_holders := array_fill(NULL::bigint, ARRAY[cardinality(unmet)]);
-    g_jobs := g_holders;
-    g_ids := g_holders;
-    g_scopes := g_fates;
-    FOREACH g IN ARRAY unmet LOOP
-        g_ids[g] := ids[g_firsts[g]];
-        g_scopes[g] := scopes[g_firsts[g]];
-    END LOOP;
 
-    WHILE cardinality(unmet) > 0 LOOP
-        rounds := rounds + 1;
-        IF rounds > 100 THEN
-            RAISE EXCEPTION 'the coalesce key % of queue % changes hands too fast', g_keys[unmet[1]],
-                g_queues[unmet[1]]
-                USING ERRCODE = 'serialization_failure', HINT = 'Try again.';
+    IF cardinality(g_keys) = 1 THEN
+        SELECT m.fates, m.holders, m.doers INTO g_fates, g_holders, g_jobs
+        FROM headcount.meet_keys(
+            ids, priorities, kinds, payloads, attempts, timeouts, max_runs, optionals, metas, delays, run_ats, scopes,
+            g_queues, g_keys, g_firsts, g_replace, g_agains, inline_bytes, NULL
+        ) m;
+    ELSIF cardinality(g_keys) > 1 THEN
+        LOOP
+            tries := tries + 1;
+            BEGIN
+                SELECT m.fates, m.holders, m.doers INTO g_fates, g_holders, g_jobs
+                FROM headcount.meet_keys(
+                    ids, priorities, kinds, payloads, attempts, timeouts, max_runs, optionals, metas, delays, run_ats,
+                    scopes, g_queues, g_keys, g_firsts, g_replace, g_agains, inline_bytes, patience
+                ) m;
+                EXIT;
+            EXCEPTION WHEN lock_not_available THEN
+                IF patience IS NULL OR tries >= 100 THEN
+                    RAISE;
+                END IF;
+            END;
+        END LOOP;
+    END IF;
+    FOR g IN 1..coalesce(cardinality(g_keys), 0) LOOP
+        IF g_fates[g] = 'new' THEN
+            n := g_firsts[g];
+            source := g_replace[g];
+            news[n] := true;
+            IF source IS NOT NULL THEN
+                contents[n] := payloads[source];
+                lags[n] := delays[source];
+                times[n] := run_ats[source];
+            END IF;
         END IF;
-        INSERT INTO headcount.coalesce (queue, key, job_id, scope)
-        SELECT u.queue, u.key, u.id, u.scope
-        FROM unnest(g_queues, g_keys, g_ids, g_scopes, g_fates) AS u (queue, key, id, scope, fate)
-        WHERE u.fate IS NULL
-        ON CONFLICT DO NOTHING;
-
-        met := '{}';
-        again := '{}';
-        FOREACH g IN ARRAY unmet LOOP
-            of_queue := g_queues[g];
-            of_key := g_keys[g];
-            SELECT c.job_id INTO holding FROM headcount.coalesce c WHERE c.queue = of_queue AND c.key = of_key;
-            IF holding = g_ids[g] THEN
-                g_fates[g] := 'new';
-                g_jobs[g] := holding;
-                n := g_firsts[g];
-                source := g_replace[g];
-                news[n] := true;
-                IF source IS NOT NULL THEN
-                    contents[n] := payloads[source];
-                    lags[n] := delays[source];
-                    times[n] := run_ats[source];
-                END IF;
-                holding := NULL;
-            END IF;
-            g_holders[g] := holding;
-        END LOOP;
-
-        met := ARRAY(
-            SELECT u.g::integer FROM unnest(g_holders, g_fates) WITH ORDINALITY AS u (holder, fate, g)
-            WHERE u.fate IS NULL AND u.holder IS NOT NULL
-            ORDER BY u.holder
-        );
-        FOREACH g IN ARRAY met LOOP
-            of_queue := g_queues[g];
-            of_key := g_keys[g];
-            holding := g_holders[g];
-            place := headcount.stands(holding);
-            SELECT c.scope INTO of_scope FROM headcount.coalesce c
-            WHERE c.queue = of_queue AND c.key = of_key AND c.job_id = holding;
-            CONTINUE WHEN NOT FOUND;
-            g_jobs[g] := holding;
-            IF NOT headcount.may_hold(place, of_scope) THEN
-                -- It was just ended and the key let go; or the key is stale. That is certain when it is so once more, and
-                -- then the job waits until maintenance lets go of the key: to drop it would be to lose it.
-                IF rounds > 3 THEN
-                    g_fates[g] := 'stale';
-                    again := again || g;
-                END IF;
-            ELSIF place NOT IN ('ready', 'later', 'held') THEN
-                g_fates[g] := 'runs';
-                IF g_agains[g] IS NOT NULL THEN
-                    again := again || g;
-                END IF;
-            ELSIF g_agains[g] IS NULL THEN
-                g_fates[g] := 'waits';
-            ELSIF headcount.lock_waiting(holding, place) THEN
-                g_fates[g] := 'waits';
-                n := g_replace[g];
-                IF n IS NOT NULL THEN
-                    due := coalesce(run_ats[n], clock_timestamp() + coalesce(delays[n], 0) * interval '1 ms');
-                    content := payloads[n];
-                    PERFORM headcount.replace_waiting(holding, place, content, due, inline_bytes);
-                END IF;
-            END IF;
-        END LOOP;
-
-        -- What waits for a key is inserted under it, never a flag of the holder's row: the worker has that.
-        again := ARRAY(SELECT a.g FROM unnest(again) AS a (g) ORDER BY a.g);
-        FOREACH g IN ARRAY again LOOP
-            of_queue := g_queues[g];
-            of_key := g_keys[g];
-            n := coalesce(g_agains[g], g_firsts[g]);
-            source := coalesce(g_replace[g], n);
-            content := payloads[source];
-            at := clock_timestamp();
-            due := coalesce(run_ats[source], at + coalesce(delays[source], 0) * interval '1 ms');
-            holding := headcount.hold_again(
-                ids[n], of_queue, of_key, scopes[n], priorities[n], kinds[n], content, attempts[n], timeouts[n],
-                max_runs[n], optionals[n], metas[n], due, inline_bytes
-            );
-            IF holding IS NULL THEN
-                SELECT h.id INTO holding FROM headcount.held h
-                WHERE h.queue = of_queue AND h.key = of_key AND h.reason = 'again'
-                FOR UPDATE;
-                IF NOT FOUND THEN
-                    -- The holder ended meanwhile, and it has the key now.
-                    g_fates[g] := NULL;
-                ELSIF g_replace[g] IS NOT NULL THEN
-                    PERFORM headcount.replace_waiting(holding, 'held', content, due, inline_bytes);
-                END IF;
-            END IF;
-            g_jobs[g] := holding;
-        END LOOP;
-        unmet := ARRAY(
-            SELECT u.g::integer FROM unnest(g_fates) WITH ORDINALITY AS u (fate, g) WHERE u.fate IS NULL ORDER BY u.g
-        );
     END LOOP;
 
     -- Of the jobs with one key the first has met the holder; the others meet what it made.
@@ -1274,6 +1182,244 @@ AS $function$
                     OR (place = 'failed' AND scope = 'unfinished-or-failed'), false)
 $function$;
 
+CREATE OR REPLACE FUNCTION headcount.meet_keys(ids bigint[], priorities smallint[], kinds text[], payloads text[], attempts smallint[], timeouts bigint[], max_runs bigint[], optionals text[], metas text[], delays bigint[], run_ats timestamp with time zone[], scopes text[], g_queues text[], g_keys text[], g_firsts integer[], g_replace integer[], g_agains integer[], inline_bytes integer, patience text, OUT fates text[], OUT holders bigint[], OUT doers bigint[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_nestloop TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+DECLARE
+    size     CONSTANT integer := cardinality(g_keys);
+    no_waits CONSTANT text := current_setting('lock_timeout');
+    g_ids    bigint[] := array_fill(NULL::bigint, ARRAY[size]); -- of the first job with it, and its scope
+    g_scopes text[] := array_fill(NULL::text, ARRAY[size]);
+    rounds   integer := 0;
+    locked   bigint[];
+    before   text[];
+    places   text[];
+    r_jobs   bigint[]; -- what is replaced
+    r_texts  text[];
+    r_dues   timestamptz[];
+    a_keys   integer[]; -- what is to run again, by the places of the keys
+    a_jobs   bigint[];
+    met      integer[]; -- of these, where one waits for the key already; and where that was found
+    standing integer[];
+    at       timestamptz;
+    g        integer;
+BEGIN
+    fates := g_scopes;
+    holders := g_ids;
+    doers := g_ids;
+    FOR g IN 1..size LOOP
+        g_ids[g] := ids[g_firsts[g]];
+        g_scopes[g] := scopes[g_firsts[g]];
+    END LOOP;
+    LOOP
+        rounds := rounds + 1;
+        IF rounds > 100 THEN
+            g := array_position(fates, NULL);
+            RAISE EXCEPTION 'the coalesce key % of queue % changes hands too fast', g_keys[g], g_queues[g]
+                USING ERRCODE = 'serialization_failure', HINT = 'Try again.';
+        ELSIF rounds = 2 AND patience IS NOT NULL THEN
+            PERFORM set_config('lock_timeout', patience, true);
+        END IF;
+        before := fates;
+
+        -- A key is taken by INSERT … ON CONFLICT DO NOTHING, never DO UPDATE: that would lock the key until the
+        -- application commits, and stop the worker that finishes its job.
+        INSERT INTO headcount.coalesce (queue, key, job_id, scope)
+        SELECT u.queue, u.key, u.id, u.scope
+        FROM unnest(g_queues, g_keys, g_ids, g_scopes, fates) AS u (queue, key, id, scope, fate)
+        WHERE u.fate IS NULL
+        ON CONFLICT DO NOTHING;
+
+        -- Who holds it and where that stands are one view: what moves a job moves its key with it.
+        SELECT array_agg(m.fate ORDER BY m.g), array_agg(m.holder ORDER BY m.g), array_agg(m.place ORDER BY m.g)
+        INTO fates, holders, places
+        FROM (
+            SELECT u.g, coalesce(h.job_id, u.holder) AS holder, s.place,
+                   CASE
+                       WHEN u.fate IS NOT NULL THEN u.fate
+                       WHEN h.job_id = u.id THEN 'new'
+                       WHEN h.job_id IS NULL THEN NULL
+                       -- Of the release before, which lets go of no key. The job waits until maintenance does: to drop
+                       -- it would be to lose it.
+                       WHEN NOT headcount.may_hold(s.place, h.scope) THEN 'stale'
+                       WHEN s.place NOT IN ('ready', 'later', 'held') THEN 'runs'
+                       WHEN u.again IS NULL THEN 'waits'
+                   END AS fate
+            FROM unnest(g_queues, g_keys, g_ids, g_agains, fates, holders) WITH ORDINALITY
+                AS u (queue, key, id, again, fate, holder, g)
+            LEFT JOIN LATERAL (
+                SELECT c.job_id, c.scope FROM headcount.coalesce c
+                WHERE u.fate IS NULL AND c.queue = u.queue AND c.key = u.key
+                LIMIT 1
+            ) h ON true
+            LEFT JOIN LATERAL (
+                -- Probes of an index each, and no EXISTS: that may be made a hash of the whole table.
+                SELECT CASE
+                    WHEN (SELECT j.id FROM headcount.ready j WHERE j.id = h.job_id) IS NOT NULL THEN 'ready'
+                    WHEN (SELECT j.id FROM headcount.running j WHERE j.id = h.job_id) IS NOT NULL THEN 'running'
+                    WHEN (SELECT j.id FROM headcount.later j WHERE j.id = h.job_id) IS NOT NULL THEN 'later'
+                    WHEN (SELECT j.id FROM headcount.held j WHERE j.id = h.job_id) IS NOT NULL THEN 'held'
+                    WHEN (SELECT j.id FROM headcount.parked j WHERE j.id = h.job_id) IS NOT NULL THEN 'parked'
+                    ELSE (SELECT j.state FROM headcount.finished j WHERE j.id = h.job_id)
+                END AS place
+                WHERE h.job_id <> u.id
+                LIMIT 1
+            ) s ON true
+        ) m;
+
+        -- One that waits does not start before this transaction ends.
+        locked := ARRAY(
+            SELECT j.id FROM headcount.ready j
+            WHERE j.id = ANY (ARRAY(
+                SELECT u.holder FROM unnest(fates, holders, places) AS u (fate, holder, place)
+                WHERE u.fate IS NULL AND u.place = 'ready'
+            ))
+            ORDER BY j.id
+            FOR UPDATE
+        ) || ARRAY(
+            SELECT j.id FROM headcount.later j
+            WHERE j.id = ANY (ARRAY(
+                SELECT u.holder FROM unnest(fates, holders, places) AS u (fate, holder, place)
+                WHERE u.fate IS NULL AND u.place = 'later'
+            ))
+            ORDER BY j.id
+            FOR UPDATE
+        ) || ARRAY(
+            SELECT j.id FROM headcount.held j
+            WHERE j.id = ANY (ARRAY(
+                SELECT u.holder FROM unnest(fates, holders, places) AS u (fate, holder, place)
+                WHERE u.fate IS NULL AND u.place = 'held'
+            ))
+            ORDER BY j.id
+            FOR UPDATE
+        );
+        IF cardinality(locked) > 0 THEN
+            at := clock_timestamp();
+            -- It may have started and come back before it was locked, without its key.
+            SELECT array_agg(m.fate ORDER BY m.g) INTO fates
+            FROM (
+                SELECT u.g, CASE
+                           WHEN u.fate IS NOT NULL THEN u.fate
+                           WHEN l.id IS NOT NULL AND u.holder = (
+                               SELECT c.job_id FROM headcount.coalesce c WHERE c.queue = u.queue AND c.key = u.key
+                           ) THEN 'waits'
+                       END AS fate
+                FROM unnest(g_queues, g_keys, fates, holders) WITH ORDINALITY AS u (queue, key, fate, holder, g)
+                LEFT JOIN unnest(locked) AS l (id) ON l.id = u.holder
+            ) m;
+            SELECT array_agg(u.holder), array_agg(j.payload),
+                   array_agg(coalesce(j.run_at, at + coalesce(j.delay_ms, 0) * interval '1 ms'))
+            INTO r_jobs, r_texts, r_dues
+            FROM unnest(before, fates, holders, g_replace) AS u (before, fate, holder, replace)
+            JOIN unnest(payloads, run_ats, delays) WITH ORDINALITY AS j (payload, run_at, delay_ms, n)
+                ON j.n = u.replace
+            WHERE u.before IS NULL AND u.fate = 'waits';
+            IF r_jobs IS NOT NULL THEN
+                PERFORM headcount.replace_all(r_jobs, r_texts, r_dues, inline_bytes);
+            END IF;
+        END IF;
+
+        -- What waits for a key is inserted under it, never a flag of the holder's row: the worker has that.
+        at := clock_timestamp();
+        WITH wanted AS MATERIALIZED (
+            SELECT u.g, u.queue, u.key, j.id, j.scope, j.priority, j.kind, j.attempts, j.timeout_ms, j.max_run_ms,
+                   j.options::json AS options, j.meta::json AS meta, s.payload,
+                   octet_length(s.payload) > inline_bytes AS long,
+                   coalesce(s.run_at, at + coalesce(s.delay_ms, 0) * interval '1 ms') AS run_at
+            FROM unnest(g_queues, g_keys, g_firsts, g_agains, g_replace, before, fates) WITH ORDINALITY
+                AS u (queue, key, first, again, replace, before, fate, g)
+            JOIN unnest(ids, priorities, kinds, attempts, timeouts, max_runs, optionals, metas, scopes) WITH ORDINALITY
+                AS j (id, priority, kind, attempts, timeout_ms, max_run_ms, options, meta, scope, n)
+                ON j.n = coalesce(u.again, u.first)
+            JOIN unnest(payloads, run_ats, delays) WITH ORDINALITY AS s (payload, run_at, delay_ms, n)
+                ON s.n = coalesce(u.replace, u.again, u.first)
+            WHERE u.before IS NULL AND (u.fate = 'stale' OR (u.fate = 'runs' AND u.again IS NOT NULL))
+        ), held AS (
+            INSERT INTO headcount.held (
+                id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
+                max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, reason, key
+            )
+            SELECT id, queue, priority, id, kind, CASE WHEN NOT long THEN payload::json END, 0, attempts, 0, 0,
+                   timeout_ms, max_run_ms, options, at, run_at, at, meta,
+                   json_build_object('key', key, 'scope', scope), 'again', key
+            FROM (SELECT * FROM wanted ORDER BY g) w
+            ON CONFLICT (queue, key) WHERE reason = 'again' DO NOTHING
+            RETURNING id, queue, priority, kind
+        ), body AS (
+            INSERT INTO headcount.body (job_id, part, content)
+            SELECT w.id, 0, w.payload::json::text FROM wanted w JOIN held h ON h.id = w.id WHERE w.long
+        ), counted AS (
+            INSERT INTO headcount.tally (queue, priority, kind, held, arrived)
+            SELECT queue, priority, kind, count(*), count(*) FROM held GROUP BY queue, priority, kind
+        )
+        SELECT array_agg(w.g::integer ORDER BY w.g), array_agg(h.id ORDER BY w.g),
+               array_agg(w.g::integer ORDER BY w.g) FILTER (WHERE h.id IS NULL)
+        INTO a_keys, a_jobs, met
+        FROM wanted w
+        LEFT JOIN held h ON h.id = w.id;
+        FOR n IN 1..coalesce(cardinality(a_keys), 0) LOOP
+            doers[a_keys[n]] := a_jobs[n];
+        END LOOP;
+
+        IF met IS NOT NULL THEN
+            -- One that waits for the key already is enough.
+            SELECT array_agg(w.g::integer), array_agg(w.id) INTO standing, a_jobs
+            FROM (
+                SELECT u.g, h.id
+                FROM (
+                    SELECT k.g, k.queue, k.key
+                    FROM unnest(g_queues, g_keys) WITH ORDINALITY AS k (queue, key, g)
+                    JOIN unnest(met) AS l (g) ON l.g = k.g
+                    ORDER BY k.g
+                ) u
+                CROSS JOIN LATERAL (
+                    SELECT h.id FROM headcount.held h
+                    WHERE h.queue = u.queue AND h.key = u.key AND h.reason = 'again'
+                    FOR UPDATE
+                ) h
+            ) w;
+            -- Where there is none, the holder has ended meanwhile, and it has the key now.
+            FOREACH g IN ARRAY met LOOP
+                fates[g] := NULL;
+            END LOOP;
+            FOR n IN 1..coalesce(cardinality(standing), 0) LOOP
+                fates[standing[n]] := 'runs';
+                doers[standing[n]] := a_jobs[n];
+            END LOOP;
+            SELECT array_agg(u.job), array_agg(j.payload),
+                   array_agg(coalesce(j.run_at, at + coalesce(j.delay_ms, 0) * interval '1 ms'))
+            INTO r_jobs, r_texts, r_dues
+            FROM unnest(standing, a_jobs) AS u (g, job)
+            JOIN unnest(g_replace) WITH ORDINALITY AS k (replace, g) ON k.g = u.g
+            JOIN unnest(payloads, run_ats, delays) WITH ORDINALITY AS j (payload, run_at, delay_ms, n)
+                ON j.n = k.replace;
+            IF r_jobs IS NOT NULL THEN
+                PERFORM headcount.replace_all(r_jobs, r_texts, r_dues, inline_bytes);
+            END IF;
+        END IF;
+        EXIT WHEN array_position(fates, NULL) IS NULL;
+    END LOOP;
+    IF rounds > 1 AND patience IS NOT NULL THEN
+        PERFORM set_config('lock_timeout', no_waits, true);
+    END IF;
+    FOR n IN 1..size LOOP
+        IF fates[n] = 'new' THEN
+            doers[n] := g_ids[n];
+            holders[n] := NULL;
+        ELSIF doers[n] IS NULL THEN
+            doers[n] := holders[n];
+        END IF;
+    END LOOP;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION headcount.must_resolve(job bigint, of_digest text, resolution text, output text, error text, wait_ms bigint, in_transaction boolean)
  RETURNS text
  LANGUAGE plpgsql
@@ -1385,6 +1531,89 @@ BEGIN
         last_queue := NULL;
         last_key := NULL;
     END IF;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION headcount.replace_all(jobs bigint[], contents text[], dues timestamp with time zone[], inline_bytes integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_nestloop TO 'off'
+ SET jit TO 'off'
+AS $function$
+DECLARE
+    at CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    DELETE FROM headcount.body b WHERE b.job_id = ANY (jobs) AND b.part = 0;
+    -- Rows are named by their ids and never joined with arrays: that joins whole tables, by a plan that was made while
+    -- they were empty. What is joined is what comes out of them.
+    WITH wanted AS MATERIALIZED (
+        SELECT u.id AS job, u.due, u.content, octet_length(u.content) > inline_bytes AS long
+        FROM unnest(jobs, contents, dues) AS u (id, content, due)
+    ), from_ready AS (
+        DELETE FROM headcount.ready WHERE id = ANY (jobs)
+        RETURNING id, queue, priority, seq, kind, attempt, max_attempts, interruptions, deaths, timeout_ms, max_run_ms,
+                  options, enqueued_at, ready_at, meta, extra
+    ), from_later AS (
+        DELETE FROM headcount.later WHERE id = ANY (jobs)
+        RETURNING id, queue, priority, seq, kind, attempt, max_attempts, interruptions, deaths, timeout_ms, max_run_ms,
+                  options, enqueued_at, ready_at, meta, extra
+    ), from_held AS (
+        DELETE FROM headcount.held WHERE id = ANY (jobs)
+        RETURNING id, queue, priority, seq, kind, attempt, max_attempts, interruptions, deaths, timeout_ms, max_run_ms,
+                  options, enqueued_at, ready_at, meta, extra, reason, key
+    ), changed AS MATERIALIZED (
+        SELECT t.*, w.due, CASE WHEN NOT w.long THEN w.content::json END AS payload,
+               CASE WHEN t.place = 'held' THEN 'held' WHEN w.due <= at THEN 'ready' ELSE 'later' END AS goes
+        FROM (
+            SELECT *, NULL::text AS reason, NULL::text AS key, 'ready' AS place FROM from_ready
+            UNION ALL
+            SELECT *, NULL, NULL, 'later' FROM from_later
+            UNION ALL
+            SELECT *, 'held' FROM from_held
+        ) t
+        JOIN wanted w ON w.job = t.id
+    ), ready AS (
+        -- One that was there keeps its place.
+        INSERT INTO headcount.ready (
+            id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
+            max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra
+        )
+        SELECT id, queue, priority, CASE WHEN place = 'ready' THEN seq ELSE nextval('headcount.place') END, kind,
+               payload, attempt, max_attempts, interruptions, deaths, timeout_ms, max_run_ms, options, enqueued_at, due,
+               CASE WHEN place = 'ready' THEN ready_at ELSE at END, meta, extra
+        FROM (SELECT * FROM changed WHERE goes = 'ready' ORDER BY due, id) c
+    ), later AS (
+        INSERT INTO headcount.later (
+            id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
+            max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, due_at
+        )
+        SELECT id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
+               max_run_ms, options, enqueued_at, due, ready_at, meta, extra, due
+        FROM changed
+        WHERE goes = 'later'
+    ), held AS (
+        INSERT INTO headcount.held (
+            id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
+            max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, reason, key
+        )
+        SELECT id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
+               max_run_ms, options, enqueued_at, due, ready_at, meta, extra, reason, key
+        FROM changed
+        WHERE goes = 'held'
+    ), body AS (
+        INSERT INTO headcount.body (job_id, part, content)
+        SELECT w.job, 0, w.content::json::text FROM wanted w JOIN changed c ON c.id = w.job WHERE w.long
+    )
+    INSERT INTO headcount.tally (queue, priority, kind, ready, scheduled)
+    SELECT queue, priority, kind,
+           count(*) FILTER (WHERE goes = 'ready') - count(*) FILTER (WHERE goes = 'later'),
+           count(*) FILTER (WHERE goes = 'later') - count(*) FILTER (WHERE goes = 'ready')
+    FROM changed
+    WHERE goes <> place
+    GROUP BY queue, priority, kind;
 END
 $function$;
 

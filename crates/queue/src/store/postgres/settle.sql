@@ -6,8 +6,8 @@
 -- "keep_failed", "retry"}, the last three in ms.
 -- Rows: id, fate (gone, completed, failed, cancelled, later, ready, held, parked). A token that no longer holds has no
 -- row.
--- Locks: running, by id; the keys of those that end; last of all queue, by name. Index: running's primary key; the entry
--- of an id is found by binary search (width_bucket), not by a join with unnest.
+-- Locks: running, by id; the keys of those that end; last of all queue, by name. Index: running's primary key; the
+-- entry of an id is found by binary search (width_bucket), not by a join with unnest.
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), ended AS (

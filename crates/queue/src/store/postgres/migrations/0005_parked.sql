@@ -48,9 +48,9 @@ CREATE INDEX parked_lane ON headcount.parked (queue, priority, kind);
 -- cannot be lost.
 ALTER TABLE headcount.running ADD COLUMN digest text COLLATE "C", ADD COLUMN answer json;
 
--- What is parked is counted like the rest. The release before folds deltas without this column: it drops them, and writes
--- a version that does not say. That is NULL and not 0, so that nothing is lost in silence: whoever reads such a version
--- counts the rows of the table instead, and the next fold or audit of this release writes down what it counts.
+-- What is parked is counted like the rest. The release before folds deltas without this column: it drops them, and
+-- writes a version that does not say. That is NULL and not 0, so that nothing is lost in silence: whoever reads such a
+-- version counts the rows of the table instead, and the next fold or audit of this release writes down what it counts.
 ALTER TABLE headcount.tally ADD COLUMN parked integer;
 ALTER TABLE headcount.queue_state ADD COLUMN parked bigint DEFAULT 0; -- of every version so far
 ALTER TABLE headcount.queue_state ALTER COLUMN parked DROP DEFAULT;
@@ -157,8 +157,8 @@ LANGUAGE sql IMMUTABLE AS $$
                     OR (place = 'failed' AND scope = 'unfinished-or-failed'), false)
 $$;
 
--- Cancels a job that waits; asks for the end of one that runs. Neither: it moved, or is over, or is nowhere; only another
--- look can tell, since a row that a claim in flight takes matches nothing here.
+-- Cancels a job that waits; asks for the end of one that runs. Neither: it moved, or is over, or is nowhere; only
+-- another look can tell, since a row that a claim in flight takes matches nothing here.
 -- Locks: the job's row; waits for a move in flight; its key.
 CREATE OR REPLACE FUNCTION headcount.try_cancel(job bigint, OUT done boolean, OUT asked boolean)
 LANGUAGE plpgsql
@@ -228,10 +228,11 @@ BEGIN
 END
 $$;
 
--- Ends the wait of parked jobs, each as it came: completed with `output`, failed for good by `error`, retry (the attempt
--- failed by `error`; after `wait_ms`, or the job's own wait), or expired. Outputs of more than `inline_bytes` lie in body.
--- Rows: each job that was still parked: its id, its queue, its fate (gone, completed, failed, later, ready) and what was
--- its deadline.
+-- Ends the wait of parked jobs, each as it came: completed with `output`, failed for good by `error`, retry (the
+-- attempt failed by `error`; after `wait_ms`, or the job's own wait), or expired. Outputs of more than `inline_bytes`
+-- lie in body.
+-- Rows: each job that was still parked: its id, its queue, its fate (gone, completed, failed, later, ready) and what
+-- was its deadline.
 -- Locks: the jobs, which the caller has locked; their keys; last of all queue, by name.
 CREATE FUNCTION headcount.end_parked(
     jobs bigint[], how text, output text, error text, wait_ms bigint, inline_bytes integer
@@ -353,9 +354,9 @@ $$;
 -- A third party's answer for a job, by the digest of its secret: completed, still_waiting, failed or retry. What became
 -- of it: done, or early (kept until the job is parked); else nothing was changed: wrong_secret, answered (early, for
 -- good), wrong_state (it is in this state), unknown. NULL: it moved, and only another look can tell.
--- `in_transaction`: an early answer is not kept before the transaction commits, so that no worker waits for it.
--- Locks: the job where it is parked; or where it runs, but never for longer than its caller has nothing else to do. Its
--- key. With the rights of its owner: who answers may read no job, and knows a secret instead.
+-- `in_transaction`: an early answer is kept when the transaction commits and not before, so that no worker waits for it.
+-- With the rights of its owner: who answers may read no job, and knows a secret instead.
+-- Locks: the job's row where it is parked, and its key; the row where it runs only if not `in_transaction`.
 CREATE FUNCTION headcount.try_resolve(
     job bigint, of_digest text, resolution text, output text, error text, wait_ms bigint, inline_bytes integer,
     in_transaction boolean, OUT done text, OUT state text
@@ -465,8 +466,8 @@ BEGIN
 END
 $$;
 
--- When the transaction commits that has answered for a job that ran: keeps the answer, or gives it, if the job is parked
--- by now. What stands in its way by then fails the commit: nothing was changed, and the application knows.
+-- When the transaction commits that has answered for a job that ran: keeps the answer, or gives it, if the job is
+-- parked by now. What stands in its way by then fails the commit: nothing was changed, and the application knows.
 CREATE FUNCTION headcount.keep_answer() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -480,8 +481,8 @@ $$;
 CREATE CONSTRAINT TRIGGER answer_kept AFTER INSERT ON headcount.answer
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION headcount.keep_answer();
 
--- Answers for a job inside this transaction, by its id and secret: 'done', or 'early' of one that is not parked yet, which
--- goes where the answer says as soon as it is. The limits are those of the library (limits.rs and parking.rs).
+-- Answers for a job inside this transaction, by its id and secret: 'done', or 'early' of one that is not parked yet,
+-- which goes where the answer says as soon as it is. The limits are those of the library (limits.rs and parking.rs).
 --
 --     SELECT headcount.resolve(4711, '8f1e…', 'completed', output => 'scanned: clean');
 --     SELECT headcount.resolve(4711, '8f1e…', 'still_waiting', wait => '1 hour');
@@ -557,9 +558,9 @@ REVOKE ALL ON FUNCTION
     headcount.resolve(bigint, text, text, text, text, interval)
 FROM PUBLIC;
 
--- Roles have been granted what they need before all this was there, and functions that the release before calls look into
--- the new table with its role's rights. Whoever may do something with held jobs may do it with parked ones; and end their
--- waits, if he may let go of keys.
+-- Roles have been granted what they need before all this was there, and functions that the release before calls look
+-- into the new table with its role's rights. Whoever may do something with held jobs may do it with parked ones; and
+-- end their waits, if he may let go of keys.
 DO $$
 DECLARE
     given record;
