@@ -10,9 +10,9 @@ use std::{
 
 use super::{
     scaling::{POOL, assert_shut, at, comes_up, let_go, names, place, scaler, shown, withhold, withhold_for},
-    trial::{HOUR, Hand, Trial, completed, end, eventually, plain},
+    trial::{HOUR, Hand, Trial, completed, eventually, plain},
 };
-use crate::store::{Fence, Gate, Store, WorkerState};
+use crate::store::{ClaimedJob, Fence, Gate, Store, WorkerState};
 
 /// Short enough to be waited for.
 const BRIEFLY: Duration = Duration::from_millis(100);
@@ -235,11 +235,7 @@ async fn work(mut hand: Hand, gone: Arc<AtomicBool>) {
     while after < 3 {
         after += usize::from(gone.load(Ordering::SeqCst));
         let claimed = hand.next(&[], 1, false).await;
-        for job in &claimed.jobs {
-            // A job that is in hand when the place has gone ran there as it went, or was claimed after that.
-            assert!(!gone.load(Ordering::SeqCst), "{} runs on a place that was let go", job.id);
-            hand.settle_all(&[end(job, completed())]).await;
-        }
+        finish(&hand, &claimed.jobs, &gone).await;
     }
 }
 
@@ -252,10 +248,17 @@ async fn come_and_go(store: Arc<dyn Store>, instance: String, gone: Arc<AtomicBo
         let (mut hand, state) = Hand::announce(store.clone(), at(POOL, &instance)).await;
         assert!(!leaves || state == WorkerState::Leaving, "it comes up {state} at a place that was let go");
         let claimed = hand.next(&[], 1, true).await;
-        for job in &claimed.jobs {
-            assert!(!gone.load(Ordering::SeqCst), "{} runs on a place that was let go", job.id);
-            hand.settle_all(&[end(job, completed())]).await;
-        }
+        finish(&hand, &claimed.jobs, &gone).await;
         store.deregister(hand.boot).await.expect("it goes");
+    }
+}
+
+/// Runs jobs for the time of a beat, in which a place could go under them.
+async fn finish(hand: &Hand, jobs: &[ClaimedJob], gone: &AtomicBool) {
+    for job in jobs {
+        hand.beat(&[job], &[job]).await;
+        // A job that is in hand when the place has gone ran there as it went, or was claimed after that.
+        assert!(!gone.load(Ordering::SeqCst), "{} runs on a place that was let go", job.id);
+        hand.settle(job, completed()).await;
     }
 }
