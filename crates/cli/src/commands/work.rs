@@ -3,7 +3,13 @@
 mod parent;
 pub(super) mod secrets;
 
-use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::{Duration, Instant}};
+use std::{
+    ffi::OsString,
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use headcount_queue::{

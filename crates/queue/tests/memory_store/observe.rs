@@ -96,6 +96,7 @@ impl Tables {
                 queue: lane.queue.clone(),
                 paused: self.is_paused(&Target::Queue(lane.queue.clone())),
                 depth: Depth::default(),
+                oldest: None,
                 priorities: self.priorities(&lane.queue),
                 flow: Flow::default(),
                 recent: Recent::default(),
