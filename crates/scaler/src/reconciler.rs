@@ -244,7 +244,8 @@ impl Reconciler {
         let started = Instant::now();
         self.maintain().await;
         // Who changes nothing needs no right to, and must not take it from one who acts.
-        if !self.dry_run && !self.takes_office().await {
+        let office = if self.dry_run { Ok(true) } else { self.takes_office().await };
+        if let Ok(false) = office {
             return Vec::new();
         }
         let asked = Instant::now();
@@ -253,7 +254,10 @@ impl Reconciler {
             // Another platform may have kept this one's answer waiting.
             status.age += asked.elapsed();
         }
-        let reading = StoreReading::take(&*self.store).await;
+        let reading = match office {
+            Ok(_) => StoreReading::take(&*self.store).await,
+            Err(error) => Err(error),
+        };
         self.failures = if reading.is_ok() { 0 } else { self.failures.saturating_add(1) };
 
         let mut turns = Vec::with_capacity(pools.len());
@@ -286,39 +290,24 @@ impl Reconciler {
         records
     }
 
-    /// Whether this scaler may act: the lease is held, and its pools are known.
-    async fn takes_office(&mut self) -> bool {
-        let fence = match self.tenure.hold().await {
-            Ok(Some(fence)) => fence,
-            Ok(None) => {
-                if self.published.take().is_some() {
-                    let by = self.tenure.other().unwrap_or_default();
-                    tracing::warn!("scaler {by} has taken over; this one stands by");
-                }
-                return false;
+    /// Whether this scaler may act: the lease is held, and its pools are known. `false`: another one does.
+    async fn takes_office(&mut self) -> Result<bool> {
+        let Some(fence) = self.tenure.hold().await? else {
+            if self.published.take().is_some() {
+                let by = self.tenure.other().unwrap_or_default();
+                tracing::warn!("scaler {by} has taken over; this one stands by");
             }
-            // What is still left of it is enough to look: a failed reading is told, pool by pool.
-            Err(error) => {
-                tracing::warn!(%error, "could not renew the lease");
-                return self.published.is_some();
-            }
+            return Ok(false);
         };
         let same = self.published.as_ref() == Some(&fence);
         if same && !self.replaced {
-            return true;
+            return Ok(true);
         }
         let pools: Vec<NewPool> = self.pools.iter().map(Pool::publication).collect();
-        match self.begin(&fence, &pools, same).await {
-            Ok(()) => {
-                self.published = Some(fence);
-                self.replaced = false;
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "could not make the pools known");
-                false
-            }
-        }
+        self.begin(&fence, &pools, same).await?;
+        self.published = Some(fence);
+        self.replaced = false;
+        Ok(true)
     }
 
     /// Makes the pools known, and takes up what the scaler before remembered of them: whoever acted in between may have
@@ -399,13 +388,13 @@ impl Reconciler {
         status: Result<PoolStatus, DriverError>,
         reading: &Result<StoreReading>,
     ) -> Turn {
-        let (store, by) = (self.store.clone(), self.tenure.name().to_owned());
+        let store = self.store.clone();
         let (dry_run, patience, index) = (self.dry_run, self.write_timeout * 2, pool);
         let pool = &mut self.pools[index];
         let trouble = status.as_ref().ok().and_then(|status| status.trouble.clone());
         let mut actions = Vec::new();
         let (seen, gone) = match (reading, status) {
-            (Ok(reading), Ok(status)) => pool.observe(&*store, &by, reading, status, &mut actions).await,
+            (Ok(reading), Ok(status)) => pool.observe(&*store, reading, status, &mut actions).await,
             (Err(error), _) => (Err(Unseen::Store(error.to_string())), Gone::default()),
             (_, Err(error)) => (Err(Unseen::Platform(error)), Gone::default()),
         };

@@ -66,6 +66,7 @@ const UNKNOWN: Limits = Limits {
     boot: Duration::from_mins(1),
     overdue: Duration::from_mins(3),
     removal: Removal::Unknown,
+    shared: true,
     ..Limits::DEFAULT
 };
 

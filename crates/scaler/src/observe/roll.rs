@@ -114,8 +114,6 @@ pub struct Roll {
 pub struct Reading<'r> {
     /// The pool.
     pub pool: &'r PoolRef,
-    /// Under whose name the scaler drains.
-    pub by: &'r str,
     /// What the platform can do.
     pub limits: &'r Limits,
     /// What the platform says.
@@ -188,7 +186,7 @@ impl Roll {
         }
 
         muster.members.sort_by(|a, b| a.id.cmp(&b.id));
-        for place in places.iter().filter(|place| place.by == reading.by) {
+        for place in places.iter().filter(|place| is_a_scalers(place)) {
             let id = InstanceId::from(place.instance.as_str());
             if ended.contains(&id) {
                 muster.vacant.push(id);
@@ -287,7 +285,7 @@ impl Entry {
         let standing = match place {
             _ if ending => Standing::Leaving,
             Some(place) if place.leaving => Standing::Leaving,
-            Some(place) if place.by == reading.by => Standing::Drained,
+            Some(place) if is_a_scalers(place) => Standing::Drained,
             None if workers.is_empty() => {
                 // Silent from when it was first seen so: an old instance that falls silent restarts, it did not vanish.
                 let silent = since(*self.silent_since.get_or_insert(at));
@@ -319,6 +317,11 @@ impl Entry {
             idle_for: self.idle_since.map(since),
         }
     }
+}
+
+/// A scaler's drain is a lease; a person's has no end.
+const fn is_a_scalers(place: &PlaceRecord) -> bool {
+    place.until.is_some()
 }
 
 fn is_in_force(place: &PlaceRecord, at: DateTime<Utc>) -> bool {

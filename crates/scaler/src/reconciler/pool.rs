@@ -183,7 +183,6 @@ impl Pool {
     pub(super) async fn observe(
         &mut self,
         store: &dyn Store,
-        by: &str,
         reading: &StoreReading,
         status: PoolStatus,
         actions: &mut Vec<Action>,
@@ -191,7 +190,6 @@ impl Pool {
         let limits = self.history.learned().limits(self.driver.limits(self.spec.name()));
         let muster = self.roll.muster(&Reading {
             pool: self.spec.name(),
-            by,
             limits: &limits,
             status: &status,
             workers: &reading.workers,

@@ -83,7 +83,7 @@ fn call_with(
     now: i64,
 ) -> Muster {
     let pool = PoolRef::from("here");
-    roll.muster(&Reading { pool: &pool, by: "me", limits: &LIMITS, status, workers, places, at: at(now) })
+    roll.muster(&Reading { pool: &pool, limits: &LIMITS, status, workers, places, at: at(now) })
 }
 
 fn standings(muster: &Muster) -> Vec<(&str, Standing)> {
@@ -140,7 +140,7 @@ fn two_processes_under_one_name_are_one_instance_and_it_is_up_if_one_of_them_is(
 #[test]
 fn a_place_is_vacant_when_two_new_readings_show_nothing_there() {
     let mut roll = Roll::default();
-    let places = [place("a", "me", 0), place("b", "ann", 0)];
+    let places = [place("a", "me", 0), PlaceRecord { until: None, ..place("b", "ann", 0) }];
     let mut vacant = |age, now| {
         let status = PoolStatus { age: Duration::from_secs(age), ..listed(&[]) };
         call_with(&mut roll, &status, &[], &places, now).vacant
