@@ -878,7 +878,10 @@ CREATE OR REPLACE FUNCTION headcount.enqueue_all(queues text[], priorities small
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_nestloop TO 'off'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
  SET jit TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 DECLARE
@@ -1185,11 +1188,6 @@ $function$;
 CREATE OR REPLACE FUNCTION headcount.meet_keys(ids bigint[], priorities smallint[], kinds text[], payloads text[], attempts smallint[], timeouts bigint[], max_runs bigint[], optionals text[], metas text[], delays bigint[], run_ats timestamp with time zone[], scopes text[], g_queues text[], g_keys text[], g_firsts integer[], g_replace integer[], g_agains integer[], inline_bytes integer, patience text, OUT fates text[], OUT holders bigint[], OUT doers bigint[])
  RETURNS record
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
- SET enable_nestloop TO 'off'
- SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 DECLARE
@@ -1274,134 +1272,139 @@ BEGIN
             ) s ON true
         ) m;
 
-        -- One that waits does not start before this transaction ends.
-        locked := ARRAY(
-            SELECT j.id FROM headcount.ready j
-            WHERE j.id = ANY (ARRAY(
-                SELECT u.holder FROM unnest(fates, holders, places) AS u (fate, holder, place)
-                WHERE u.fate IS NULL AND u.place = 'ready'
-            ))
-            ORDER BY j.id
-            FOR UPDATE
-        ) || ARRAY(
-            SELECT j.id FROM headcount.later j
-            WHERE j.id = ANY (ARRAY(
-                SELECT u.holder FROM unnest(fates, holders, places) AS u (fate, holder, place)
-                WHERE u.fate IS NULL AND u.place = 'later'
-            ))
-            ORDER BY j.id
-            FOR UPDATE
-        ) || ARRAY(
-            SELECT j.id FROM headcount.held j
-            WHERE j.id = ANY (ARRAY(
-                SELECT u.holder FROM unnest(fates, holders, places) AS u (fate, holder, place)
-                WHERE u.fate IS NULL AND u.place = 'held'
-            ))
-            ORDER BY j.id
-            FOR UPDATE
-        );
-        IF cardinality(locked) > 0 THEN
-            at := clock_timestamp();
-            -- It may have started and come back before it was locked, without its key.
-            SELECT array_agg(m.fate ORDER BY m.g) INTO fates
-            FROM (
-                SELECT u.g, CASE
-                           WHEN u.fate IS NOT NULL THEN u.fate
-                           WHEN l.id IS NOT NULL AND u.holder = (
-                               SELECT c.job_id FROM headcount.coalesce c WHERE c.queue = u.queue AND c.key = u.key
-                           ) THEN 'waits'
-                       END AS fate
-                FROM unnest(g_queues, g_keys, fates, holders) WITH ORDINALITY AS u (queue, key, fate, holder, g)
-                LEFT JOIN unnest(locked) AS l (id) ON l.id = u.holder
-            ) m;
-            SELECT array_agg(u.holder), array_agg(j.payload),
-                   array_agg(coalesce(j.run_at, at + coalesce(j.delay_ms, 0) * interval '1 ms'))
-            INTO r_jobs, r_texts, r_dues
-            FROM unnest(before, fates, holders, g_replace) AS u (before, fate, holder, replace)
-            JOIN unnest(payloads, run_ats, delays) WITH ORDINALITY AS j (payload, run_at, delay_ms, n)
-                ON j.n = u.replace
-            WHERE u.before IS NULL AND u.fate = 'waits';
-            IF r_jobs IS NOT NULL THEN
-                PERFORM headcount.replace_all(r_jobs, r_texts, r_dues, inline_bytes);
+        IF array_position(fates, NULL) IS NOT NULL THEN
+            -- One that waits does not start before this transaction ends.
+            locked := ARRAY(
+                SELECT j.id FROM headcount.ready j
+                WHERE j.id = ANY (ARRAY(
+                    SELECT u.holder FROM unnest(fates, holders, places) AS u (fate, holder, place)
+                    WHERE u.fate IS NULL AND u.place = 'ready'
+                ))
+                ORDER BY j.id
+                FOR UPDATE
+            ) || ARRAY(
+                SELECT j.id FROM headcount.later j
+                WHERE j.id = ANY (ARRAY(
+                    SELECT u.holder FROM unnest(fates, holders, places) AS u (fate, holder, place)
+                    WHERE u.fate IS NULL AND u.place = 'later'
+                ))
+                ORDER BY j.id
+                FOR UPDATE
+            ) || ARRAY(
+                SELECT j.id FROM headcount.held j
+                WHERE j.id = ANY (ARRAY(
+                    SELECT u.holder FROM unnest(fates, holders, places) AS u (fate, holder, place)
+                    WHERE u.fate IS NULL AND u.place = 'held'
+                ))
+                ORDER BY j.id
+                FOR UPDATE
+            );
+            IF cardinality(locked) > 0 THEN
+                at := clock_timestamp();
+                -- It may have started and come back before it was locked, without its key.
+                SELECT array_agg(m.fate ORDER BY m.g) INTO fates
+                FROM (
+                    SELECT u.g, CASE
+                               WHEN u.fate IS NOT NULL THEN u.fate
+                               WHEN l.id IS NOT NULL AND u.holder = (
+                                   SELECT c.job_id FROM headcount.coalesce c WHERE c.queue = u.queue AND c.key = u.key
+                               ) THEN 'waits'
+                           END AS fate
+                    FROM unnest(g_queues, g_keys, fates, holders) WITH ORDINALITY AS u (queue, key, fate, holder, g)
+                    LEFT JOIN unnest(locked) AS l (id) ON l.id = u.holder
+                ) m;
+                SELECT array_agg(u.holder), array_agg(j.payload),
+                       array_agg(coalesce(j.run_at, at + coalesce(j.delay_ms, 0) * interval '1 ms'))
+                INTO r_jobs, r_texts, r_dues
+                FROM unnest(before, fates, holders, g_replace) AS u (before, fate, holder, replace)
+                JOIN unnest(payloads, run_ats, delays) WITH ORDINALITY AS j (payload, run_at, delay_ms, n)
+                    ON j.n = u.replace
+                WHERE u.before IS NULL AND u.fate = 'waits';
+                IF r_jobs IS NOT NULL THEN
+                    PERFORM headcount.replace_all(r_jobs, r_texts, r_dues, inline_bytes);
+                END IF;
             END IF;
         END IF;
 
-        -- What waits for a key is inserted under it, never a flag of the holder's row: the worker has that.
-        at := clock_timestamp();
-        WITH wanted AS MATERIALIZED (
-            SELECT u.g, u.queue, u.key, j.id, j.scope, j.priority, j.kind, j.attempts, j.timeout_ms, j.max_run_ms,
-                   j.options::json AS options, j.meta::json AS meta, s.payload,
-                   octet_length(s.payload) > inline_bytes AS long,
-                   coalesce(s.run_at, at + coalesce(s.delay_ms, 0) * interval '1 ms') AS run_at
-            FROM unnest(g_queues, g_keys, g_firsts, g_agains, g_replace, before, fates) WITH ORDINALITY
-                AS u (queue, key, first, again, replace, before, fate, g)
-            JOIN unnest(ids, priorities, kinds, attempts, timeouts, max_runs, optionals, metas, scopes) WITH ORDINALITY
-                AS j (id, priority, kind, attempts, timeout_ms, max_run_ms, options, meta, scope, n)
-                ON j.n = coalesce(u.again, u.first)
-            JOIN unnest(payloads, run_ats, delays) WITH ORDINALITY AS s (payload, run_at, delay_ms, n)
-                ON s.n = coalesce(u.replace, u.again, u.first)
-            WHERE u.before IS NULL AND (u.fate = 'stale' OR (u.fate = 'runs' AND u.again IS NOT NULL))
-        ), held AS (
-            INSERT INTO headcount.held (
-                id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
-                max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, reason, key
+        IF 'stale' = ANY (fates) OR 'runs' = ANY (fates) THEN
+            -- What waits for a key is inserted under it, never a flag of the holder's row: the worker has that.
+            at := clock_timestamp();
+            WITH wanted AS MATERIALIZED (
+                SELECT u.g, u.queue, u.key, j.id, j.scope, j.priority, j.kind, j.attempts, j.timeout_ms, j.max_run_ms,
+                       j.options::json AS options, j.meta::json AS meta, s.payload,
+                       octet_length(s.payload) > inline_bytes AS long,
+                       coalesce(s.run_at, at + coalesce(s.delay_ms, 0) * interval '1 ms') AS run_at
+                FROM unnest(g_queues, g_keys, g_firsts, g_agains, g_replace, before, fates) WITH ORDINALITY
+                    AS u (queue, key, first, again, replace, before, fate, g)
+                JOIN unnest(ids, priorities, kinds, attempts, timeouts, max_runs, optionals, metas, scopes)
+                    WITH ORDINALITY AS j (id, priority, kind, attempts, timeout_ms, max_run_ms, options, meta, scope, n)
+                    ON j.n = coalesce(u.again, u.first)
+                JOIN unnest(payloads, run_ats, delays) WITH ORDINALITY AS s (payload, run_at, delay_ms, n)
+                    ON s.n = coalesce(u.replace, u.again, u.first)
+                WHERE u.before IS NULL AND (u.fate = 'stale' OR (u.fate = 'runs' AND u.again IS NOT NULL))
+            ), held AS (
+                INSERT INTO headcount.held (
+                    id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
+                    max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, reason, key
+                )
+                SELECT id, queue, priority, id, kind, CASE WHEN NOT long THEN payload::json END, 0, attempts, 0, 0,
+                       timeout_ms, max_run_ms, options, at, run_at, at, meta,
+                       json_build_object('key', key, 'scope', scope), 'again', key
+                FROM (SELECT * FROM wanted ORDER BY g) w
+                ON CONFLICT (queue, key) WHERE reason = 'again' DO NOTHING
+                RETURNING id, queue, priority, kind
+            ), body AS (
+                INSERT INTO headcount.body (job_id, part, content)
+                SELECT w.id, 0, w.payload::json::text FROM wanted w JOIN held h ON h.id = w.id WHERE w.long
+            ), counted AS (
+                INSERT INTO headcount.tally (queue, priority, kind, held, arrived)
+                SELECT queue, priority, kind, count(*), count(*) FROM held GROUP BY queue, priority, kind
             )
-            SELECT id, queue, priority, id, kind, CASE WHEN NOT long THEN payload::json END, 0, attempts, 0, 0,
-                   timeout_ms, max_run_ms, options, at, run_at, at, meta,
-                   json_build_object('key', key, 'scope', scope), 'again', key
-            FROM (SELECT * FROM wanted ORDER BY g) w
-            ON CONFLICT (queue, key) WHERE reason = 'again' DO NOTHING
-            RETURNING id, queue, priority, kind
-        ), body AS (
-            INSERT INTO headcount.body (job_id, part, content)
-            SELECT w.id, 0, w.payload::json::text FROM wanted w JOIN held h ON h.id = w.id WHERE w.long
-        ), counted AS (
-            INSERT INTO headcount.tally (queue, priority, kind, held, arrived)
-            SELECT queue, priority, kind, count(*), count(*) FROM held GROUP BY queue, priority, kind
-        )
-        SELECT array_agg(w.g::integer ORDER BY w.g), array_agg(h.id ORDER BY w.g),
-               array_agg(w.g::integer ORDER BY w.g) FILTER (WHERE h.id IS NULL)
-        INTO a_keys, a_jobs, met
-        FROM wanted w
-        LEFT JOIN held h ON h.id = w.id;
-        FOR n IN 1..coalesce(cardinality(a_keys), 0) LOOP
-            doers[a_keys[n]] := a_jobs[n];
-        END LOOP;
+            SELECT array_agg(w.g::integer ORDER BY w.g), array_agg(h.id ORDER BY w.g),
+                   array_agg(w.g::integer ORDER BY w.g) FILTER (WHERE h.id IS NULL)
+            INTO a_keys, a_jobs, met
+            FROM wanted w
+            LEFT JOIN held h ON h.id = w.id;
+            FOR n IN 1..coalesce(cardinality(a_keys), 0) LOOP
+                doers[a_keys[n]] := a_jobs[n];
+            END LOOP;
 
-        IF met IS NOT NULL THEN
-            -- One that waits for the key already is enough.
-            SELECT array_agg(w.g::integer), array_agg(w.id) INTO standing, a_jobs
-            FROM (
-                SELECT u.g, h.id
+            IF met IS NOT NULL THEN
+                -- One that waits for the key already is enough.
+                SELECT array_agg(w.g::integer), array_agg(w.id) INTO standing, a_jobs
                 FROM (
-                    SELECT k.g, k.queue, k.key
-                    FROM unnest(g_queues, g_keys) WITH ORDINALITY AS k (queue, key, g)
-                    JOIN unnest(met) AS l (g) ON l.g = k.g
-                    ORDER BY k.g
-                ) u
-                CROSS JOIN LATERAL (
-                    SELECT h.id FROM headcount.held h
-                    WHERE h.queue = u.queue AND h.key = u.key AND h.reason = 'again'
-                    FOR UPDATE
-                ) h
-            ) w;
-            -- Where there is none, the holder has ended meanwhile, and it has the key now.
-            FOREACH g IN ARRAY met LOOP
-                fates[g] := NULL;
-            END LOOP;
-            FOR n IN 1..coalesce(cardinality(standing), 0) LOOP
-                fates[standing[n]] := 'runs';
-                doers[standing[n]] := a_jobs[n];
-            END LOOP;
-            SELECT array_agg(u.job), array_agg(j.payload),
-                   array_agg(coalesce(j.run_at, at + coalesce(j.delay_ms, 0) * interval '1 ms'))
-            INTO r_jobs, r_texts, r_dues
-            FROM unnest(standing, a_jobs) AS u (g, job)
-            JOIN unnest(g_replace) WITH ORDINALITY AS k (replace, g) ON k.g = u.g
-            JOIN unnest(payloads, run_ats, delays) WITH ORDINALITY AS j (payload, run_at, delay_ms, n)
-                ON j.n = k.replace;
-            IF r_jobs IS NOT NULL THEN
-                PERFORM headcount.replace_all(r_jobs, r_texts, r_dues, inline_bytes);
+                    SELECT u.g, h.id
+                    FROM (
+                        SELECT k.g, k.queue, k.key
+                        FROM unnest(g_queues, g_keys) WITH ORDINALITY AS k (queue, key, g)
+                        JOIN unnest(met) AS l (g) ON l.g = k.g
+                        ORDER BY k.g
+                    ) u
+                    CROSS JOIN LATERAL (
+                        SELECT h.id FROM headcount.held h
+                        WHERE h.queue = u.queue AND h.key = u.key AND h.reason = 'again'
+                        FOR UPDATE
+                    ) h
+                ) w;
+                FOR n IN 1..coalesce(cardinality(standing), 0) LOOP
+                    doers[standing[n]] := a_jobs[n];
+                END LOOP;
+                -- Where there is none, the holder has ended meanwhile, and it has the key now.
+                FOREACH g IN ARRAY met LOOP
+                    IF doers[g] IS NULL THEN
+                        fates[g] := NULL;
+                    END IF;
+                END LOOP;
+                SELECT array_agg(u.job), array_agg(j.payload),
+                       array_agg(coalesce(j.run_at, at + coalesce(j.delay_ms, 0) * interval '1 ms'))
+                INTO r_jobs, r_texts, r_dues
+                FROM unnest(standing, a_jobs) AS u (g, job)
+                JOIN unnest(g_replace) WITH ORDINALITY AS k (replace, g) ON k.g = u.g
+                JOIN unnest(payloads, run_ats, delays) WITH ORDINALITY AS j (payload, run_at, delay_ms, n)
+                    ON j.n = k.replace;
+                IF r_jobs IS NOT NULL THEN
+                    PERFORM headcount.replace_all(r_jobs, r_texts, r_dues, inline_bytes);
+                END IF;
             END IF;
         END IF;
         EXIT WHEN array_position(fates, NULL) IS NULL;
@@ -1537,11 +1540,6 @@ $function$;
 CREATE OR REPLACE FUNCTION headcount.replace_all(jobs bigint[], contents text[], dues timestamp with time zone[], inline_bytes integer)
  RETURNS void
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
- SET enable_nestloop TO 'off'
- SET jit TO 'off'
 AS $function$
 DECLARE
     at CONSTANT timestamptz := clock_timestamp();
