@@ -1,6 +1,10 @@
 //! What these tests stand on.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use headcount_queue::{
     Binding, NewJob,
@@ -77,7 +81,8 @@ pub(crate) const COMPLETED: Verdict = Verdict::Completed { output: None, keep: D
 pub(crate) fn statement(name: &str) -> String {
     let file = |name: &str| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/queue/src/store/postgres");
-        std::fs::read_to_string(folder.join(name).with_extension("sql")).expect("a statement's file")
+        let read = |name: PathBuf| std::fs::read_to_string(folder.join(name).with_extension("sql"));
+        read(name.into()).or_else(|_| read(Path::new("scale").join(name))).expect("a statement's file")
     };
     match name {
         "claim" => file("claim_pure") + &file("claim"),

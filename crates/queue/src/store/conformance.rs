@@ -301,6 +301,7 @@ macro_rules! conformance_tests {
                 outstanding_tells_apart_what_is_left
                 the_next_due_job_is_told_for_the_binding_asked
                 a_worker_is_shown_as_it_registered
+                the_job_that_a_worker_has_held_for_longest_is_shown
                 a_worker_that_registers_twice_is_one
                 a_dead_worker_cannot_register_itself_alive
                 a_worker_that_holds_jobs_is_not_deregistered

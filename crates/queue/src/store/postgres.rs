@@ -51,7 +51,7 @@ use crate::{
 
 /// The version of the tables that this program needs. A newer one is fine: every release works with the tables of the
 /// next.
-const NEEDED: i64 = 5;
+const NEEDED: i64 = 7;
 
 /// A Postgres database as a store.
 #[derive(Debug, Clone)]

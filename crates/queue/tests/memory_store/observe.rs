@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use headcount_queue::{
-    AttemptRecord, Binding, Depth, Flow, JobId, JobRecord, Json, PriorityState, QueueState, Recent, Result,
+    AttemptRecord, Binding, Depth, Flow, JobId, JobRecord, Json, OldestJob, PriorityState, QueueState, Recent, Result,
     WorkerRecord,
-    store::{Filter, Observe, Outstanding, Settings, Target},
+    store::{BootId, Filter, Observe, Outstanding, Settings, Target},
 };
 
 use super::{
@@ -131,6 +131,14 @@ impl Tables {
         priorities
     }
 
+    fn oldest(&self, boot: BootId) -> Option<OldestJob> {
+        let owned = self.owned(boot).into_iter().filter_map(|job| {
+            let started_at = self.jobs[&job].started_at?;
+            Some(OldestJob { job, started_at })
+        });
+        owned.min_by_key(|oldest| (oldest.started_at, oldest.job))
+    }
+
     fn show(&self, worker: &Worker) -> WorkerRecord {
         let new = worker.new.clone();
         WorkerRecord {
@@ -144,7 +152,7 @@ impl Tables {
             slots: new.slots,
             busy: worker.busy,
             running: self.owned(new.boot).len() as u32,
-            oldest: None,
+            oldest: self.oldest(new.boot),
             state: worker.state,
             drain_epoch: worker.drain_epoch,
             drained_by: worker.drained_by.clone(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::trial::{HOUR, Hand, Trial, completed, done, failed, new_worker, park, plain, tick};
 use crate::{
-    Binding, JobId, NewJob, State,
+    Binding, JobId, NewJob, OldestJob, State,
     store::{BootId, Cancel, Filter, Gate, NewWorker, Outstanding, Want, WorkerState},
 };
 
@@ -207,6 +207,35 @@ pub async fn a_worker_is_shown_as_it_registered(trial: &Trial<'_>) {
         assert!(shown.started_at >= before && shown.beat_at >= shown.started_at);
         assert!(shown.read_at >= after);
     }
+}
+
+/// By when it was claimed: not by its number, nor by how long it had waited.
+pub async fn the_job_that_a_worker_has_held_for_longest_is_shown(trial: &Trial<'_>) {
+    let mut worker = trial.worker("q").await;
+    let mut other = trial.worker("other").await;
+    let boot = worker.boot;
+    let oldest = async || {
+        let workers = trial.store.workers().await.unwrap();
+        workers.iter().find(|shown| shown.boot == boot).expect("it is shown").oldest
+    };
+    let begun = async |job: JobId| {
+        let started_at = trial.job(job).await.started_at.expect("it has started");
+        Some(OldestJob { job, started_at })
+    };
+    trial.enqueue(plain("other")).await;
+    other.take_one().await;
+    assert_eq!(oldest().await, None, "it holds nothing");
+    let waited = trial.enqueue(plain("q")).await;
+    trial.enqueue(plain("q").priority(1)).await;
+    let urgent = worker.take_one().await;
+    for _ in 0..2 {
+        tick(&*trial.store).await;
+        trial.enqueue(plain("q")).await;
+        worker.take_one().await;
+        assert_eq!(oldest().await, begun(urgent.id).await);
+    }
+    worker.settle(&urgent, completed()).await;
+    assert_eq!(oldest().await, begun(waited).await);
 }
 
 /// A registration whose reply was lost is sent again: nothing that the worker has is taken from it, and no drain ends.

@@ -7,9 +7,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
-use super::{PostgresStore, column, connection::Fault, millis};
+use super::{
+    PostgresStore, column,
+    connection::{Fault, Line, transact},
+};
 use crate::{
     Error, JobId, Resolution, Result, Secret, State,
     store::{Acted, Action, Admin, BootId, Cancel, Difference, Filter, Grants, Resolve, Setting, Step, Target},
@@ -90,26 +92,16 @@ impl Admin for PostgresStore {
 
     async fn drain(&self, boots: &[BootId], by: &str, lease: Option<Duration>) -> Result<Vec<(BootId, i64)>> {
         let boots = numbers(boots);
-        let rows = self
-            .ask(&self.statements.drain, |query| query.bind(&boots).bind(by.to_owned()).bind(lease.map(millis)))
-            .await?;
-        rows.iter().map(|row| Ok((BootId(column(row, "boot")?), column(row, "drain_epoch")?))).collect()
+        transact!(self.connections, line => self.drain_workers(&mut line, &boots, by, lease).await?)
     }
 
     async fn recall(&self, boots: &[BootId]) -> Result<Vec<BootId>> {
         let boots = numbers(boots);
-        let rows = self.ask(&self.statements.recall, |query| query.bind(&boots)).await?;
-        rows.iter().map(|row| column(row, "boot").map(BootId)).collect()
+        transact!(self.connections, line => self.recall_workers(&mut line, &boots).await?)
     }
 
     async fn leave(&self, boot: BootId, drain: i64) -> Result<bool> {
-        let deadline = self.connections.deadline();
-        loop {
-            match self.try_leave(boot, drain, deadline).await {
-                Err(Fault::Conflict(error)) => self.connections.collided(error, deadline).await?,
-                done => return Ok(done?),
-            }
-        }
+        transact!(self.connections, line => self.try_leave(&mut line, boot, drain).await?)
     }
 
     async fn stay(&self, boot: BootId) -> Result<bool> {
@@ -147,9 +139,7 @@ impl PostgresStore {
         }
     }
 
-    async fn try_leave(&self, boot: BootId, drain: i64, deadline: Instant) -> Result<bool, Fault> {
-        let mut line = self.connections.line(deadline).await?;
-        line.begin().await?;
+    async fn try_leave(&self, line: &mut Line<'_>, boot: BootId, drain: i64) -> Result<bool, Fault> {
         let rows = line.rows(sqlx::query(self.statements.lock_worker.clone()).bind(boot.0)).await?;
         let leaves = match rows.first() {
             Some(row) => {
@@ -167,7 +157,6 @@ impl PostgresStore {
         if leaves {
             line.rows(sqlx::query(self.statements.leave.clone()).bind(boot.0)).await?;
         }
-        line.commit().await?;
         Ok(leaves)
     }
 }

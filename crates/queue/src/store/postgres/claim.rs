@@ -9,9 +9,12 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{PostgresStore, claimer::PostgresClaimer, column, connection::Fault, settle::Ending};
+use super::{
+    PostgresStore, claimer::PostgresClaimer, column, connection::Fault, maintain::lock, millis, settle::Ending,
+};
 use crate::{
     Binding, Error, JobId, Result,
+    limits::LATELY,
     store::{Beat, BeatAnswer, BootId, Claim, Claimer, NewWorker, Token, Wakes, WorkerState},
 };
 
@@ -30,6 +33,7 @@ impl Claim for PostgresStore {
                     .bind(worker.queues.entries().map(<[String]>::to_vec))
                     .bind(&worker.kinds)
                     .bind(i32::try_from(worker.slots).unwrap_or(i32::MAX))
+                    .bind(worker.ordinal().map(i64::from))
             })
             .await?;
         rows.first().map_or(Ok(WorkerState::Dead), |row| state(column(row, "state")?))
@@ -84,6 +88,9 @@ impl Claim for PostgresStore {
             }
         }
         answer.given_back = self.give_back_unanswered(beat, deadline).await?;
+        if column(first, "ordered")? {
+            answer.free_below = self.free_below(beat.boot, deadline).await?;
+        }
         Ok(answer)
     }
 
@@ -127,6 +134,28 @@ impl PostgresStore {
         let given_back = if back.is_empty() { 0 } else { self.end(beat.boot, &back, deadline).await?.len() };
         self.paces.beat(beat.boot, |pace| pace.passed(from, Some(beat.through), began, ended));
         Ok(given_back as u32)
+    }
+
+    /// The free slots of workers that are to claim before this one. Apart from the sign of life, too: where this is dear,
+    /// since all that those have claimed lies dead under an old snapshot, it is done only now and then; in between the
+    /// worker claims as if there were no order, which costs a shrink and no job.
+    async fn free_below(&self, boot: BootId, deadline: Instant) -> Result<Option<u32>> {
+        let began = std::time::Instant::now();
+        if !lock(&self.paces.below).is_due(began) {
+            return Ok(None);
+        }
+        let statement = &self.statements.free_below;
+        let rows =
+            self.connections.rows(deadline, || sqlx::query(statement.clone()).bind(boot.0).bind(millis(LATELY))).await;
+        lock(&self.paces.below).passed(None, None, began, std::time::Instant::now());
+        match rows {
+            Err(Error::TimedOut(_)) => Ok(None),
+            // The counts are non-negative; more than so many slots are as good as so many.
+            rows => rows?
+                .first()
+                .map(|row| column::<i64>(row, "free").map(|free| free.clamp(0, i64::from(u32::MAX)) as u32))
+                .transpose(),
+        }
     }
 
     async fn try_deregister(&self, boot: BootId, deadline: Instant) -> Result<bool, Fault> {

@@ -11,7 +11,10 @@ gate AS MATERIALIZED (
     -- A row lock and not a predicate: a drain's UPDATE waits for it, so that no claim is in flight when it returns.
     SELECT w.boot, w.queues FROM headcount.worker w
     WHERE w.boot = $1 AND (SELECT count(*) FROM first) > 0
-      AND (w.state = 'active' OR (w.state = 'draining' AND w.drain_until < clock_timestamp()))
+      -- A drain and a leave end by themselves.
+      AND (w.state = 'active'
+           OR (w.drain_until < clock_timestamp()
+               AND (w.state = 'draining' OR (w.state = 'leaving' AND w.leaving_until < clock_timestamp()))))
     FOR SHARE SKIP LOCKED
 ), clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
@@ -120,7 +123,12 @@ FROM (
     SELECT
         CASE WHEN EXISTS (SELECT FROM gate) THEN 'open' ELSE coalesce(
             -- Active, and yet no gate: something held the row for a moment.
-            (SELECT CASE WHEN w.state = 'draining' AND w.drain_until < clock_timestamp() THEN 'active' ELSE w.state END
+            (SELECT CASE
+                 WHEN w.state = 'leaving' AND (w.leaving_until < clock_timestamp()) IS NOT TRUE THEN w.state
+                 WHEN w.state IN ('draining', 'leaving')
+                     THEN CASE WHEN w.drain_until < clock_timestamp() THEN 'active' ELSE 'draining' END
+                 ELSE w.state
+             END
              FROM headcount.worker w WHERE w.boot = $1),
             'dead') END AS gate,
         (SELECT r.n FROM recalls r) AS recalls,

@@ -29,6 +29,30 @@ use crate::{Error, Result, store::Options};
 /// A connection that has lain idle for longer may have been dropped by something on the way.
 const STALE: Duration = Duration::from_secs(10);
 
+/// Runs a transaction on a line of these connections, once more if it collided with another: all of it or, if it fails,
+/// nothing. A macro and not a function, since nothing can be said of whether a closure's future is Send.
+macro_rules! transact {
+    ($connections:expr, $line:ident => $work:expr) => {{
+        let deadline = $connections.deadline();
+        loop {
+            let tried = async {
+                let mut $line = $connections.line(deadline).await?;
+                $line.begin().await?;
+                let done = $work;
+                $line.commit().await?;
+                Ok::<_, $crate::store::postgres::connection::Fault>(done)
+            };
+            match tried.await {
+                Err($crate::store::postgres::connection::Fault::Conflict(error)) => {
+                    $connections.collided(error, deadline).await?;
+                }
+                done => break done.map_err($crate::Error::from),
+            }
+        }
+    }};
+}
+pub(super) use transact;
+
 /// A few connections, made when they are needed.
 pub(super) struct Connections {
     way: Arc<Way>,

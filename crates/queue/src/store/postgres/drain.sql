@@ -1,6 +1,7 @@
--- Stops workers from claiming, and waits for their claims in flight.
+-- Stops workers that have no place from claiming, and waits for their claims in flight. Those that have one are drained by
+-- it: withhold.sql.
 -- $1 boot[]  $2 by whom  $3 lease in ms, NULL without end
--- Rows: boot, drain_epoch of each that is draining now. Locks: the workers, in order.
+-- Rows: none. Locks: the workers, in order.
 -- A drain without end is a person's, which a lease does not shorten. A renewed drain keeps its number; one that had
 -- ended is a new one.
 UPDATE headcount.worker
@@ -15,7 +16,9 @@ SET state = 'draining',
         ELSE clock_timestamp() + $3::bigint * interval '1 ms'
     END
 WHERE boot = ANY (ARRAY(
-        SELECT w.boot FROM headcount.worker w WHERE w.boot = ANY ($1::bigint[]) ORDER BY w.boot FOR NO KEY UPDATE
+        SELECT w.boot FROM headcount.worker w
+        WHERE w.boot = ANY ($1::bigint[]) AND (w.pool IS NULL OR w.instance IS NULL)
+        ORDER BY w.boot
+        FOR NO KEY UPDATE
     ))
   AND state IN ('active', 'draining')
-RETURNING boot, drain_epoch

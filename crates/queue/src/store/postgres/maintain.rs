@@ -55,7 +55,7 @@ impl<C: Copy> Pace<C> {
     const SHARE: u32 = 20;
 
     /// Whether to begin from the front.
-    fn is_due(&self, now: Instant) -> bool {
+    pub(super) fn is_due(&self, now: Instant) -> bool {
         self.cost < Self::CHEAP || self.last.is_none_or(|last| now.duration_since(last) >= self.cost * Self::SHARE)
     }
 
@@ -80,6 +80,7 @@ pub(super) struct Paces {
     pub(super) expire: Mutex<Pace<DateTime<Utc>>>,
     fold: Mutex<Pace<i64>>,
     heads: Mutex<Pace<()>>,
+    pub(super) below: Mutex<Pace<()>>,
     /// The queue and the key at which the last pass over the keys ended.
     keys: Mutex<Option<(String, String)>>,
     /// Of each worker's beats. One that has gone is not worth the trouble of forgetting.
@@ -154,6 +155,7 @@ impl Maintain for PostgresStore {
         self.ask(&self.statements.forget_heads, |query| query).await?;
         self.ask(&self.statements.forget_history, |query| query).await?;
         self.ask(&self.statements.forget_dead, |query| query).await?;
+        self.ask(&self.statements.forget_scaling, |query| query).await?;
         Ok(jobs as u64)
     }
 

@@ -12,7 +12,8 @@ use sqlx::{
 
 use super::{PostgresStore, claim::state, column, counters, edges, found::Found};
 use crate::{
-    AttemptOutcome, AttemptRecord, Binding, Error, JobId, JobRecord, Json, QueueState, Result, State, WorkerRecord,
+    AttemptOutcome, AttemptRecord, Binding, Error, JobId, JobRecord, Json, OldestJob, QueueState, Result, State,
+    WorkerRecord,
     store::{BootId, Filter, Observe, Outstanding, Settings},
 };
 
@@ -152,6 +153,11 @@ fn attempt(row: &PgRow) -> Result<AttemptRecord> {
     })
 }
 
+fn oldest(row: &PgRow) -> Result<Option<OldestJob>> {
+    let job: Option<i64> = column(row, "oldest")?;
+    job.map(|job| Ok(OldestJob { job: JobId(job), started_at: column(row, "oldest_at")? })).transpose()
+}
+
 fn worker(row: &PgRow) -> Result<WorkerRecord> {
     Ok(WorkerRecord {
         boot: BootId(column(row, "boot")?),
@@ -164,7 +170,7 @@ fn worker(row: &PgRow) -> Result<WorkerRecord> {
         slots: column::<i32>(row, "slots")? as u32,
         busy: column::<i32>(row, "busy")? as u32,
         running: column::<i64>(row, "running")? as u32,
-        oldest: None,
+        oldest: oldest(row)?,
         state: state(column(row, "state")?)?,
         drain_epoch: column(row, "drain_epoch")?,
         drained_by: column(row, "drained_by")?,

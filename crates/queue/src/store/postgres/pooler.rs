@@ -19,6 +19,10 @@ use crate::store::Options;
 const ARRIVED: &str = "SELECT current_setting('enable_seqscan') = 'off' \
                        AND current_setting('plan_cache_mode') = 'force_generic_plan'";
 
+/// Whatever the database's default is: a stricter one would keep one view for the whole transaction, and a statement that
+/// follows a lock would not see what the lock was waited for.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// How connections are made, and what a transaction begins with.
 pub(super) struct Way {
     /// With our settings as part of the start.
@@ -35,7 +39,7 @@ impl Way {
     pub(super) fn new(connect: PgConnectOptions, options: &Options, pooler: Option<Pooler>) -> Self {
         let connect = connect.application_name(&options.application);
         let settings = settings(options.call_timeout);
-        let begin = settings.iter().fold("BEGIN".to_owned(), |sql, (name, value)| {
+        let begin = settings.iter().fold(BEGIN.to_owned(), |sql, (name, value)| {
             // Ours, all of them: words and numbers.
             sql + &format!("; SET LOCAL {name} = '{value}'")
         });
@@ -59,7 +63,7 @@ impl Way {
 
     /// The statement that begins a transaction.
     pub(super) fn begin(&self) -> SqlStr {
-        if self.is_pooled() { self.begin.clone() } else { "BEGIN".into_sql_str() }
+        if self.is_pooled() { self.begin.clone() } else { BEGIN.into_sql_str() }
     }
 
     /// How a connection is to be made, once that is known.
@@ -130,7 +134,10 @@ mod tests {
         let pooled = way(Some(Pooler::Transaction));
         let begin = pooled.begin();
         let begin = begin.as_str();
-        assert!(begin.starts_with("BEGIN; SET LOCAL enable_seqscan = 'off'; "), "{begin}");
+        assert!(
+            begin.starts_with("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = 'off'; "),
+            "{begin}"
+        );
         assert!(begin.contains("SET LOCAL statement_timeout = '1500'"), "{begin}");
         assert_eq!(
             begin.matches("SET").count(),
@@ -140,7 +147,7 @@ mod tests {
         assert_eq!(pooled.options().get_options(), None);
 
         let straight = way(Some(Pooler::None));
-        assert_eq!(straight.begin().as_str(), "BEGIN");
+        assert_eq!(straight.begin().as_str(), BEGIN);
         assert!(straight.options().get_options().unwrap().contains("-c statement_timeout=1500"));
     }
 

@@ -1,7 +1,24 @@
-//! What a scaler keeps.
+//! What a scaler keeps: who acts, which pools there are, which places are drained, what was decided.
+//!
+//! Every write under a lease is a transaction that begins with `scale/fence.sql`, which holds the lease's row to its end:
+//! whoever takes the lease over comes after it.
+
+mod lease;
+pub(super) mod places;
+mod pools;
+mod ledger;
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use self::places::Places;
+use super::{
+    PostgresStore, column,
+    connection::{Fault, Line, transact},
+    edges, millis,
+};
 use crate::{
     Binding, Error, Result,
     store::{
@@ -9,70 +26,128 @@ use crate::{
         Scale,
     },
 };
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 
-use super::PostgresStore;
+/// How many steps [`Scale::known`] has.
+const STEPS: i64 = 60;
+
+/// How many jobs it counts.
+const COUNTED: i64 = 100_000;
 
 #[async_trait]
 impl Scale for PostgresStore {
-    async fn lease(&self, _: &str, _: &str, _: Duration) -> Result<Lease> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn lease(&self, lease: &str, holder: &str, length: Duration) -> Result<Lease> {
+        self.take_lease(lease, holder, length).await
     }
 
-    async fn release_lease(&self, _: &Fence) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn release_lease(&self, fence: &Fence) -> Result<()> {
+        let release = &self.statements.release_lease;
+        let rows = self.ask(release, |query| query.bind(fence.lease.clone()).bind(fence.epoch)).await?;
+        if rows.is_empty() { Err(Error::Superseded) } else { Ok(()) }
     }
 
     async fn leases(&self) -> Result<Vec<LeaseRecord>> {
-        Err(Error::Rejected("not built yet".into()))
+        let rows = self.ask(&self.statements.leases, |query| query.bind(None::<String>)).await?;
+        rows.iter().map(lease::record).collect()
     }
 
-    async fn publish(&self, _: &Fence, _: &[NewPool]) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn publish(&self, fence: &Fence, pools: &[NewPool]) -> Result<()> {
+        transact!(self.connections, line => {
+            self.fenced(&mut line, fence, None).await?;
+            self.published(&mut line, &fence.lease, pools).await?;
+        })
     }
 
-    async fn pools(&self, _: Option<&str>) -> Result<Vec<PoolRecord>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn pools(&self, name: Option<&str>) -> Result<Vec<PoolRecord>> {
+        self.known_pools(name).await
     }
 
-    async fn order(&self, _: &str, _: &str, _: &Override) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn order(&self, pool: &str, by: &str, order: &Override) -> Result<()> {
+        self.ordered(pool, by, order).await
     }
 
-    async fn withhold(&self, _: &Fence, _: &str, _: &[String], _: Duration) -> Result<Vec<i64>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn withhold(&self, fence: &Fence, pool: &str, instances: &[String], lease: Duration) -> Result<Vec<i64>> {
+        let places = Places::of(pool, instances);
+        let numbers = transact!(self.connections, line => {
+            let holder = self.fenced(&mut line, fence, Some(pool)).await?;
+            self.drain_places(&mut line, &places, &holder, Some(lease)).await?
+        });
+        Ok(places.in_order(&numbers?))
     }
 
-    async fn restore(&self, _: &Fence, _: &str, _: &[String]) -> Result<Vec<BootId>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn restore(&self, fence: &Fence, pool: &str, instances: &[String]) -> Result<Vec<BootId>> {
+        let places = Places::of(pool, instances);
+        transact!(self.connections, line => {
+            self.fenced(&mut line, fence, Some(pool)).await?;
+            self.restored(&mut line, &places).await?
+        })
     }
 
-    async fn let_go(&self, _: &Fence, _: &str, _: &str, _: i64, _: Duration) -> Result<bool> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn let_go(&self, fence: &Fence, pool: &str, instance: &str, epoch: i64, lease: Duration) -> Result<bool> {
+        let place = Places::of(pool, &[instance.to_owned()]);
+        transact!(self.connections, line => {
+            self.fenced(&mut line, fence, Some(pool)).await?;
+            self.let_place_go(&mut line, &place, epoch, lease).await?
+        })
     }
 
-    async fn keep(&self, _: &Fence, _: &str, _: &[String]) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn keep(&self, fence: &Fence, pool: &str, instances: &[String]) -> Result<()> {
+        let places = Places::of(pool, instances);
+        transact!(self.connections, line => {
+            self.fenced(&mut line, fence, Some(pool)).await?;
+            self.kept(&mut line, &places).await?;
+        })
     }
 
-    async fn forget(&self, _: &Fence, _: &str, _: &[String]) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn forget(&self, fence: &Fence, pool: &str, instances: &[String]) -> Result<()> {
+        let places = Places::of(pool, instances);
+        transact!(self.connections, line => {
+            self.fenced(&mut line, fence, Some(pool)).await?;
+            line.rows(places.bind(&self.statements.forget_places)).await?;
+        })
     }
 
-    async fn record(&self, _: &Fence, _: &[NewDecision]) -> Result<()> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn record(&self, fence: &Fence, decisions: &[NewDecision]) -> Result<()> {
+        transact!(self.connections, line => {
+            self.fenced(&mut line, fence, None).await?;
+            self.recorded(&mut line, decisions).await?;
+        })
     }
 
-    async fn ledger(&self, _: Option<&str>, _: Option<DateTime<Utc>>, _: u32) -> Result<Vec<Decided>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn ledger(&self, pool: Option<&str>, at: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<Decided>> {
+        let rows = match pool {
+            Some(pool) => {
+                let ledger = &self.statements.ledger_of;
+                self.ask(ledger, |query| query.bind(at).bind(i64::from(limit)).bind(pool.to_owned())).await?
+            }
+            None => self.ask(&self.statements.ledger, |query| query.bind(at).bind(i64::from(limit))).await?,
+        };
+        rows.iter().map(ledger::decided).collect()
     }
 
-    async fn known(&self, _: &Binding, _: Duration) -> Result<Vec<Known>> {
-        Err(Error::Rejected("not built yet".into()))
+    async fn known(&self, queues: &Binding, within: Duration) -> Result<Vec<Known>> {
+        let edges = edges(queues);
+        let known = &self.statements.known;
+        let rows =
+            self.ask(known, |query| query.bind(edges.clone()).bind(millis(within)).bind(STEPS).bind(COUNTED)).await?;
+        let known = |row| Ok(Known { at: column(row, "at")?, count: column::<i64>(row, "jobs")? as u64 });
+        rows.iter().map(known).collect()
     }
 
+    /// Those of the server itself, also behind a pooler, which may keep fewer.
     async fn connections(&self) -> Result<Option<Connections>> {
-        Err(Error::Rejected("not built yet".into()))
+        let rows = self.ask(&self.statements.connections, |query| query).await?;
+        let count = |name| column::<i64>(&rows[0], name).map(|count| count.max(0) as u32);
+        Ok(Some(Connections { max: count("max")?, used: count("used")? }))
+    }
+}
+
+impl PostgresStore {
+    /// Begins a write of the lease's holder, whom it names; an error if the fence no longer stands. `pool`: the one whose
+    /// workers or places it is about.
+    async fn fenced(&self, line: &mut Line<'_>, fence: &Fence, pool: Option<&str>) -> Result<String, Fault> {
+        let query = sqlx::query(self.statements.fence.clone()).bind(&fence.lease).bind(fence.epoch).bind(pool);
+        let rows = line.rows(query).await?;
+        let held = rows.first().ok_or(Error::Superseded)?;
+        Ok(column(held, "holder")?)
     }
 }

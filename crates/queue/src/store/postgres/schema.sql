@@ -5,6 +5,8 @@ CREATE SEQUENCE headcount.answer_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1
 
 CREATE SEQUENCE headcount.attempt_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1;
 
+CREATE SEQUENCE headcount.decision_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1;
+
 CREATE SEQUENCE headcount.lane_head_version_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1;
 
 CREATE SEQUENCE headcount.place AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1;
@@ -55,6 +57,33 @@ CREATE TABLE headcount.coalesce (
     CONSTRAINT coalesce_pkey PRIMARY KEY (queue, key),
     CONSTRAINT coalesce_scope_check CHECK ((scope = ANY (ARRAY['pending'::text, 'unfinished'::text, 'unfinished-or-failed'::text])))
 ) WITH (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0.05, fillfactor=90, vacuum_truncate=false);
+
+CREATE TABLE headcount.decision (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    pool text COLLATE "C" NOT NULL,
+    weight text COLLATE "C" NOT NULL,
+    gist text NOT NULL,
+    detail json NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    count bigint NOT NULL,
+    CONSTRAINT decision_count_check CHECK ((count > 0)),
+    CONSTRAINT decision_pkey PRIMARY KEY (id),
+    CONSTRAINT decision_weight_check CHECK ((weight = ANY (ARRAY['change'::text, 'hold'::text])))
+) WITH (fillfactor=70);
+CREATE INDEX decision_age ON headcount.decision USING btree (weight, first_at);
+CREATE INDEX decision_pool ON headcount.decision USING btree (pool, id);
+
+CREATE TABLE headcount.drain (
+    pool text COLLATE "C" NOT NULL,
+    instance text COLLATE "C" NOT NULL,
+    epoch bigint NOT NULL,
+    drained_by text NOT NULL,
+    drained_at timestamp with time zone NOT NULL,
+    drain_until timestamp with time zone,
+    leaving_until timestamp with time zone,
+    CONSTRAINT drain_pkey PRIMARY KEY (pool, instance)
+) WITH (fillfactor=50);
 
 CREATE TABLE headcount.duty (
     name text COLLATE "C" NOT NULL,
@@ -200,6 +229,15 @@ CREATE TABLE headcount.later (
 CREATE INDEX later_due ON headcount.later USING btree (due_at, id);
 CREATE INDEX later_queue ON headcount.later USING btree (queue, due_at);
 
+CREATE TABLE headcount.lease (
+    name text COLLATE "C" NOT NULL,
+    holder text NOT NULL,
+    epoch bigint NOT NULL,
+    since timestamp with time zone NOT NULL,
+    until timestamp with time zone NOT NULL,
+    CONSTRAINT lease_pkey PRIMARY KEY (name)
+) WITH (fillfactor=50);
+
 CREATE TABLE headcount.migration (
     version bigint NOT NULL,
     description text NOT NULL,
@@ -245,6 +283,22 @@ CREATE TABLE headcount.parked (
 ) WITH (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0.05, fillfactor=90, vacuum_truncate=false);
 CREATE INDEX parked_deadline ON headcount.parked USING btree (deadline, id);
 CREATE INDEX parked_lane ON headcount.parked USING btree (queue, priority, kind);
+
+CREATE TABLE headcount.pool (
+    name text COLLATE "C" NOT NULL,
+    lease text COLLATE "C" NOT NULL,
+    queues text[],
+    ordered boolean NOT NULL,
+    spec json NOT NULL,
+    published_at timestamp with time zone NOT NULL,
+    state json,
+    overridden_by text,
+    override_paused boolean NOT NULL DEFAULT false,
+    override_min bigint,
+    override_max bigint,
+    override_until timestamp with time zone,
+    CONSTRAINT pool_pkey PRIMARY KEY (name)
+) WITH (fillfactor=50);
 
 CREATE TABLE headcount.queue (
     queue text COLLATE "C" NOT NULL,
@@ -392,10 +446,14 @@ CREATE TABLE headcount.worker (
     started_at timestamp with time zone NOT NULL,
     beat_at timestamp with time zone NOT NULL,
     extra json,
+    ordinal bigint,
+    leaving_until timestamp with time zone,
     CONSTRAINT worker_boot_check CHECK ((boot > 0)),
     CONSTRAINT worker_pkey PRIMARY KEY (boot),
     CONSTRAINT worker_state_check CHECK ((state = ANY (ARRAY['active'::text, 'draining'::text, 'leaving'::text, 'dead'::text])))
 ) WITH (autovacuum_vacuum_scale_factor=0.1, autovacuum_vacuum_threshold=500, fillfactor=50);
+CREATE INDEX worker_place ON headcount.worker USING btree (pool COLLATE "C", instance COLLATE "C");
+CREATE TRIGGER worker_comes_up BEFORE INSERT ON headcount.worker FOR EACH ROW EXECUTE FUNCTION headcount.comes_up();
 
 CREATE VIEW headcount.jobs AS
  SELECT j.id,
@@ -642,6 +700,37 @@ BEGIN
     END LOOP;
     RAISE EXCEPTION 'job % is moving too fast to catch', cancel.id
         USING ERRCODE = 'serialization_failure', HINT = 'Try again.';
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION headcount.comes_up()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    told record;
+BEGIN
+    IF NEW.pool IS NULL OR NEW.instance IS NULL THEN
+        RETURN NEW;
+    END IF;
+    -- As in lock_pools.sql, but shared.
+    PERFORM pg_advisory_xact_lock_shared('headcount.drain'::regclass::oid::integer, hashtext(NEW.pool));
+    SELECT d.epoch, d.drained_by, d.drain_until,
+           CASE WHEN d.leaving_until >= clock_timestamp() THEN d.leaving_until END AS leaving_until
+    INTO told
+    FROM headcount.drain d
+    WHERE d.pool = NEW.pool AND d.instance = NEW.instance
+      AND (d.drain_until IS NULL OR d.drain_until >= clock_timestamp());
+    IF FOUND THEN
+        NEW.state := CASE WHEN told.leaving_until IS NULL THEN 'draining' ELSE 'leaving' END;
+        NEW.drain_epoch := told.epoch;
+        NEW.drained_by := told.drained_by;
+        NEW.drain_until := told.drain_until;
+        NEW.leaving_until := told.leaving_until;
+    END IF;
+    RETURN NEW;
 END
 $function$;
 
@@ -1042,6 +1131,44 @@ BEGIN
     SELECT u.id, u.admission, u.holder
     FROM unnest(doers, words, waits_for) WITH ORDINALITY AS u (id, admission, holder, n)
     ORDER BY u.n;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION headcount.forget_scaling()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+DECLARE
+    at    CONSTANT timestamptz := clock_timestamp();
+    runs  text[];
+    pools text[];
+BEGIN
+    -- An entry that still goes on is not old, however long ago it began.
+    DELETE FROM headcount.decision d
+    WHERE d.id = ANY (ARRAY(
+        SELECT o.id FROM headcount.decision o
+        WHERE o.weight = 'change' AND o.first_at < at - interval '30 days' AND o.last_at < at - interval '30 days'
+        UNION ALL
+        SELECT o.id FROM headcount.decision o
+        WHERE o.weight = 'hold' AND o.first_at < at - interval '3 days' AND o.last_at < at - interval '3 days'
+    ));
+    WITH gone AS (
+        DELETE FROM headcount.lease l
+        WHERE starts_with(l.name, 'run:') AND l.until < at - interval '1 day'
+        RETURNING l.name
+    )
+    SELECT array_agg(g.name) INTO runs FROM gone g;
+    WITH gone AS (
+        DELETE FROM headcount.pool p WHERE p.lease = ANY (runs) RETURNING p.name
+    )
+    SELECT array_agg(g.name) INTO pools FROM gone g;
+    -- Whoever renews an ended drain in this moment has locked it, and is found to have.
+    DELETE FROM headcount.drain d WHERE d.pool = ANY (pools) OR d.drain_until < clock_timestamp();
 END
 $function$;
 

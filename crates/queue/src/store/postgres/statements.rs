@@ -5,11 +5,12 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use super::schema::Schema;
 
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident)*) => {
+    ($($(#[$doc:meta])* $name:ident)*; scale: $($scale:ident)*) => {
         /// The text of each statement, made once.
         #[derive(Debug)]
         pub(super) struct Statements {
             $($(#[$doc])* pub(super) $name: SqlStr,)*
+            $(pub(super) $scale: SqlStr,)*
             /// Claims and settles nothing.
             pub(super) claim: SqlStr,
             /// Settles what completed and leaves no trace, and claims.
@@ -33,6 +34,7 @@ macro_rules! statements {
                 let count = include_str!("count.sql");
                 Self {
                     $($name: text(schema, &[include_str!(concat!(stringify!($name), ".sql"))]),)*
+                    $($scale: text(schema, &[include_str!(concat!("scale/", stringify!($scale), ".sql"))]),)*
                     claim: text(schema, &[include_str!("claim_pure.sql"), claim]),
                     claim_fused: text(schema, &[include_str!("claim_fused.sql"), claim]),
                     jobs: paged(include_str!("jobs.sql")),
@@ -46,6 +48,7 @@ macro_rules! statements {
             fn all(&self) -> Vec<(&'static str, &str)> {
                 vec![
                     $((stringify!($name), self.$name.as_str()),)*
+                    $((stringify!($scale), self.$scale.as_str()),)*
                     ("claim", self.claim.as_str()),
                     ("claim_fused", self.claim_fused.as_str()),
                     ("jobs", self.jobs[1].as_str()),
@@ -68,7 +71,12 @@ statements! {
     cancel retry resolve delete set_queue set_kind drain recall leave stay
     sleep notify listen kind_queues
     version migration_lock migration_place migrations_done migration_note migration_index untimed
-    introspect roles relations functions
+    introspect roles relations functions;
+    scale:
+    take_lease release_lease leases fence
+    publish forget_pools pools order free_below
+    lock_pools places_of places end_drains withhold drained tell restore lock_place let_place_go keep forget_places
+    record remember ledger ledger_of known connections forget_scaling
 }
 
 /// The statement without the comments that begin its lines: they are for readers, not for the wire.
@@ -108,6 +116,10 @@ mod tests {
             "history",
             "parked",
             "answer",
+            "lease",
+            "pool",
+            "drain",
+            "decision",
         ];
         for (name, sql) in Statements::new(&Schema::default()).all() {
             // A statement's own names hide a table's: those of its WITH.
@@ -129,7 +141,8 @@ mod tests {
         const PARTS: [&str; 5] = ["claim_pure", "schema", "found", "named", "page"];
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
         let known: Vec<_> = Statements::new(&Schema::default()).all().into_iter().map(|(name, _)| name).collect();
-        for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        let files = [folder.clone(), folder.join("scale")].map(|folder| std::fs::read_dir(folder).unwrap());
+        for file in files.into_iter().flatten().map(|file| file.unwrap().path()) {
             if file.extension().is_some_and(|extension| extension == "sql") {
                 let text = std::fs::read_to_string(&file).unwrap();
                 assert!(text.starts_with("-- "), "{} has no header", file.display());

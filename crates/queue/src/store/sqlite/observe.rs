@@ -13,7 +13,7 @@ use super::{
     worker::{state, state_at},
 };
 use crate::{
-    AttemptOutcome, AttemptRecord, Binding, JobId, JobRecord, Json, QueueState, Result, WorkerRecord,
+    AttemptOutcome, AttemptRecord, Binding, JobId, JobRecord, Json, OldestJob, QueueState, Result, WorkerRecord,
     store::{BootId, Filter, Observe, Outstanding, Settings, WorkerState},
 };
 
@@ -166,7 +166,9 @@ fn worker(row: &SqliteRow, now: i64) -> WorkerRecord {
         slots: row.get("slots"),
         busy: row.get("busy"),
         running: row.get("running"),
-        oldest: None,
+        oldest: row
+            .get::<Option<i64>, _>("oldest")
+            .map(|id| OldestJob { job: JobId(id), started_at: time(row.get("oldest_at")) }),
         state,
         drain_epoch: row.get("drain_epoch"),
         drained_by: row.get::<Option<String>, _>("drained_by").filter(|_| drained),

@@ -16,6 +16,7 @@ pub(in crate::store::postgres) const MIGRATIONS: &[Migration] = &[
     Migration::whole(4, "functions", include_str!("../migrations/0004_functions.sql")),
     Migration::whole(5, "parked", include_str!("../migrations/0005_parked.sql")),
     Migration::whole(6, "bulks", include_str!("../migrations/0006_bulks.sql")),
+    Migration::whole(7, "scaling", include_str!("../migrations/0007_scaling.sql")),
 ];
 
 /// The table of versions. The first release reads and writes it by the migrator of its driver: the columns are that
