@@ -36,19 +36,28 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) async fn new(store: &PostgresStore, queues: &str) -> Self {
-        let queues: Binding = queues.parse().expect("names of queues");
         let worker = NewWorker {
             boot: BootId::random(),
             instance: None,
             host: "host".into(),
             pid: 1,
             pool: None,
-            queues: queues.clone(),
+            queues: queues.parse().expect("names of queues"),
             kinds: Vec::new(),
             slots: 100,
         };
-        store.register(&worker).await.expect("a worker registers");
-        Self { boot: worker.boot, claimer: store.claimer(worker.boot, &queues, None), claims: 0 }
+        Self::registers(store, &worker).await
+    }
+
+    /// This one.
+    pub(crate) async fn registers(store: &PostgresStore, worker: &NewWorker) -> Self {
+        store.register(worker).await.expect("a worker registers");
+        Self::known(store, worker.boot, &worker.queues)
+    }
+
+    /// One that has registered.
+    pub(crate) fn known(store: &PostgresStore, boot: BootId, queues: &Binding) -> Self {
+        Self { boot, claimer: store.claimer(boot, queues, None), claims: 0 }
     }
 
     /// Settles and claims.

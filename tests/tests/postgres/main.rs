@@ -14,6 +14,7 @@ mod waking;
 mod migrations;
 mod coalesce;
 mod parked;
+mod scale;
 mod sql;
 mod schema;
 mod roles;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headcount_queue::{
     Error, JobId, Resolution, Secret,
-    store::{Admin, Claim, Enqueue, Maintain, Observe, Settlement, Step, Token},
+    store::{Admin, BootId, Claim, Enqueue, Maintain, Observe, Scale, Settlement, Step, Token, WorkerState},
 };
 use headcount_tests::{Database, eventually};
 use sqlx::{AssertSqlSafe, Executor};
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::{
     ground::{Worker, jobs, number, open},
     parked::PARK,
+    scale::{register_as_before, scaler},
 };
 
 /// As if only the first release had been here.
@@ -162,11 +163,12 @@ async fn jobs_and_roles_of_the_version_before_parked_jobs_go_on() {
          GRANT EXECUTE ON FUNCTION headcount.let_go TO {role}"
     );
     connection.execute(AssertSqlSafe(granted)).await.unwrap();
-    // What this program needs is there but for the parked ones: it works on the tables as the release before left them.
-    let mut worker = Worker::new(&store, "q").await;
+    let mut worker = Worker::known(&store, BootId(4711), &"q".parse().unwrap());
     let row = "1, 'k', '{}', NULL, 0, 5, 0, 0, NULL, NULL, NULL, now(), now(), now(), NULL, NULL";
     let rows = format!(
         "SELECT setval('headcount.place', 100);
+         INSERT INTO headcount.worker (boot, host, pid, queues, kinds, slots, state, started_at, beat_at)
+         VALUES ({boot}, 'host', 1, '{{q}}', '{{}}', 100, 'active', now(), now());
          INSERT INTO headcount.ready VALUES (1, 'q', 0, {row});
          INSERT INTO headcount.running VALUES (2, 'q', 0, {row}, {boot}, 7, now()),
              (3, 'q', 0, {row}, {boot}, 7, now());
@@ -212,6 +214,44 @@ async fn jobs_and_roles_of_the_version_before_parked_jobs_go_on() {
     assert_eq!(store.queues().await.unwrap()[0].depth.parked, 2);
     store.resolve(JobId(2), &secret, &Resolution::Completed { output: None }).await.unwrap();
     assert_eq!(store.audit().await.unwrap(), []);
+}
+
+/// The step to what a scaler keeps, with a worker of each release and roles that were granted before.
+#[tokio::test]
+async fn workers_and_roles_of_the_version_before_the_scaler_go_on() {
+    let database = Database::empty().await;
+    make_version(&database, 5).await;
+    let store = open(&database, 2);
+    let mut connection = database.connect().await;
+    let role = format!("{}_before", database.name());
+    let granted = format!("CREATE ROLE {role}; GRANT SELECT, UPDATE, DELETE ON headcount.worker TO {role}");
+    connection.execute(AssertSqlSafe(granted)).await.unwrap();
+    register_as_before(&mut connection, 1, "worker.1").await;
+    assert!(matches!(store.check_version().await.unwrap_err(), Error::Unmigrated { found: 5, .. }));
+    assert!(store.migrate().await.unwrap() >= 6);
+    assert_eq!(store.drift().await.unwrap(), []);
+    for (what, may) in [
+        ("has_table_privilege(r, 'headcount.pool', 'SELECT')", true),
+        ("has_table_privilege(r, 'headcount.drain', 'SELECT')", true),
+        ("has_table_privilege(r, 'headcount.drain', 'INSERT')", true),
+        ("has_table_privilege(r, 'headcount.decision', 'SELECT')", true),
+        ("has_table_privilege(r, 'headcount.decision', 'DELETE')", false),
+        ("has_table_privilege(r, 'headcount.lease', 'UPDATE')", false),
+        ("has_function_privilege(r, 'headcount.forget_scaling()', 'EXECUTE')", true),
+        ("has_function_privilege(r, 'headcount.comes_up()', 'EXECUTE')", false),
+    ] {
+        let sql = format!("SELECT {what} FROM (SELECT '{role}'::text AS r) r");
+        let found: bool = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(found, may, "{what}");
+    }
+    connection.execute(AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}"))).await.unwrap();
+
+    // Who came up before the step is drained with its place, and who comes up after it by the program before, too.
+    let fence = scaler(&store, false).await;
+    store.withhold(&fence, "web", &["worker.1".into()], Duration::from_mins(1)).await.unwrap();
+    assert_eq!(store.workers().await.unwrap()[0].state, WorkerState::Draining);
+    assert_eq!(register_as_before(&mut connection, 2, "worker.1").await, "draining");
+    assert_eq!(register_as_before(&mut connection, 3, "worker.2").await, "active");
 }
 
 #[tokio::test]

@@ -43,10 +43,18 @@ const HOT: &[&str] = &[
     "queues",
     "next_due",
     "next_due_of_all",
+    "free_below",
+    "let_place_go",
+    "workers",
+    "record",
+    "ledger",
+    "ledger_of",
+    "pools",
+    "known",
 ];
 
 const JOB_TABLES: &[&str] =
-    &["ready", "running", "later", "held", "parked", "finished", "body", "attempt", "tally", "queue_state"];
+    &["ready", "running", "later", "held", "parked", "finished", "body", "attempt", "tally", "queue_state", "decision"];
 
 /// A node of a plan with its depth.
 struct Node<'a> {
@@ -146,6 +154,29 @@ async fn beats_and_settlements_do_not_read_the_index_of_tokens() {
     let plan = explain(&mut connection, "claim_fused").await;
     let ends = plan.split("CTE bodies").next().unwrap_or_default();
     assert!(ends.contains("running_pkey") && !ends.contains("running_token"), "{plan}");
+}
+
+/// A worker's own pool and those below it, and nobody's jobs but theirs.
+#[tokio::test]
+async fn free_slots_and_places_are_found_by_their_indexes() {
+    let database = Database::fresh().await;
+    let mut connection = database.connect().await;
+    connection.execute("ANALYZE").await.unwrap();
+    prepare(&mut connection).await;
+    for (name, indexes) in [
+        ("beat", &["pool_pkey"][..]),
+        ("free_below", &["worker_place", "running_token"]),
+        ("lock_place", &["worker_place"]),
+        ("let_place_go", &["drain_pkey", "worker_place", "running_token"]),
+        ("fence", &["lease_pkey"]),
+        ("known", &["later_queue"]),
+        ("record", &["decision_pool", "decision_pkey"]),
+    ] {
+        let plan = explain(&mut connection, name).await;
+        for index in indexes {
+            assert!(plan.contains(index), "{name} does not go by {index}:\n{plan}");
+        }
+    }
 }
 
 /// It reads all deltas, which the next fold removes, but of the jobs only lanes with such ones; and neither while no kind

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use headcount_queue::{
     Error, Expiry, NewJob, Resolution, Retention, State,
     store::{
-        Admin, Enqueue, Filter, Grants, Maintain, Observe, Options, Resolve, Setting, Target, Verdict,
-        postgres::PostgresStore,
+        Admin, Beat, Claim, Enqueue, Filter, Grants, Maintain, Observe, Options, Override, Resolve, Scale, Setting,
+        Target, Verdict, Weight, WorkerState, postgres::PostgresStore,
     },
 };
 use headcount_tests::{Database, Folder};
@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::{
     ground::{Worker, end, jobs, number, open},
     parked::{PARK, answer, callback},
+    scale,
 };
 
 const SOON: Duration = Duration::from_mins(1);
@@ -173,6 +174,25 @@ async fn a_worker_runs_jobs_end_to_end_and_sets_nothing() {
     let ground = Ground::new().await;
     let store = open(&ground.database, 1);
     let folder = Folder::new();
+    // Its beat looks whether its pool is ordered, and it comes up as its place is told, which it may not read.
+    let fence = scale::scaler(&store, true).await;
+    let worker = ground.store("worker");
+    for instance in ["worker.1", "worker.2"] {
+        let registers = scale::at("web", instance);
+        assert_eq!(worker.register(&registers).await.unwrap(), WorkerState::Active);
+        let beat = Beat { boot: registers.boot, holds: Vec::new(), started: Vec::new(), through: 0 };
+        let below = if instance == "worker.1" { 0 } else { 8 };
+        assert_eq!(worker.beat(&beat).await.unwrap().free_below, Some(below));
+    }
+    store.withhold(&fence, "web", &["worker.3".into()], SOON).await.unwrap();
+    assert_eq!(worker.register(&scale::at("web", "worker.3")).await.unwrap(), WorkerState::Draining);
+    for sql in [
+        "SELECT * FROM headcount.drain",
+        "SELECT * FROM headcount.decision",
+        "UPDATE headcount.pool SET ordered = true",
+    ] {
+        ground.may("worker", sql, false).await;
+    }
     store.enqueue(&jobs("q", 5)).await.unwrap();
     store.enqueue(&[NewJob::new("k", "{}").queue("q").delay(Duration::from_millis(1))]).await.unwrap();
     let fails = NewJob::new("fails", "{}").queue("q").max_attempts(1).meta(r#"{"fail":true}"#);
@@ -181,7 +201,6 @@ async fn a_worker_runs_jobs_end_to_end_and_sets_nothing() {
         .unwrap();
     let work = ["work", "--queue", "q", "--exec", "sh handler", "--exit-after", "7", "--poll", "50ms"];
     folder.headcount(work).url(&ground.url("worker")).start().ends_well(SOON).await;
-    let worker = ground.store("worker");
     worker.rescue_dead(true).await.unwrap();
     worker.purge(10).await.unwrap();
     worker.fold().await.unwrap();
@@ -226,6 +245,30 @@ async fn a_scaler_drains_and_rescues_but_takes_no_job_and_adds_no_worker() {
     assert_ne!(drains, drains_again);
     assert!(scaler.leave(other, drains_again[0].1).await.unwrap());
     assert!(scaler.stay(other).await.unwrap());
+    let fence = scale::scaler(&scaler, false).await;
+    let place = ["worker.1".to_owned()];
+    let placed = scale::at("web", &place[0]);
+    store.register(&placed).await.unwrap();
+    let epoch = scaler.withhold(&fence, "web", &place, SOON).await.unwrap()[0];
+    assert!(scaler.let_go(&fence, "web", &place[0], epoch, SOON).await.unwrap());
+    scaler.keep(&fence, "web", &place).await.unwrap();
+    assert_eq!(scaler.restore(&fence, "web", &place).await.unwrap(), [placed.boot]);
+    scaler.drain(&[placed.boot], "ann", None).await.unwrap();
+    scaler.recall(&[placed.boot]).await.unwrap();
+    scaler.forget(&fence, "web", &place).await.unwrap();
+    scaler.record(&fence, &[scale::decision(Weight::Hold, "enough")]).await.unwrap();
+    scaler.order("web", "ann", &Override { paused: true, ..Override::default() }).await.unwrap();
+    assert_eq!(scaler.pools(None).await.unwrap().len(), 1);
+    scaler.known(&"q".parse().unwrap(), SOON).await.unwrap();
+    store.deregister(placed.boot).await.unwrap();
+    // It may not see other roles' sessions, and counts them all the same.
+    let (mut one, mut other) = (ground.database.connect().await, ground.connect("worker").await);
+    let (seen, there) = (scaler.connections().await.unwrap().unwrap(), store.connections().await.unwrap().unwrap());
+    assert_eq!(seen.max, there.max);
+    let mine = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usesysid IS NOT NULL";
+    assert!(i64::from(seen.used) >= number(&mut one, mine).await, "{seen:?}");
+    other.ping().await.unwrap();
+
     scaler.mark_dead(SOON).await.unwrap();
     scaler.bury(&[worker.boot]).await.unwrap();
     assert_eq!(scaler.rescue_dead(true).await.unwrap().len(), 2);
@@ -244,6 +287,8 @@ async fn a_scaler_drains_and_rescues_but_takes_no_job_and_adds_no_worker() {
         "SELECT output FROM headcount.finished",
         "INSERT INTO headcount.running SELECT * FROM headcount.running",
         "INSERT INTO headcount.worker (boot) VALUES (1)",
+        "DELETE FROM headcount.decision",
+        "DELETE FROM headcount.lease",
     ]
     .iter()
     .chain(&CHANGES[3..])
@@ -268,6 +313,16 @@ async fn who_looks_sees_everything_and_changes_nothing() {
     assert_eq!(read.workers().await.unwrap(), []);
     read.outstanding(&"q".parse().unwrap()).await.unwrap();
     assert_eq!(read.plan().await.unwrap(), []);
+    let fence = scale::scaler(&store, false).await;
+    assert_eq!((read.pools(None).await.unwrap().len(), read.leases().await.unwrap().len()), (1, 1));
+    assert_eq!(read.ledger(None, None, 1).await.unwrap(), []);
+    for refused in [
+        read.publish(&fence, &[]).await.map(drop),
+        read.lease("other", "me", SOON).await.map(drop),
+        read.order("web", "ann", &Override::default()).await,
+    ] {
+        assert!(is_refused(&refused.unwrap_err()));
+    }
     let folder = Folder::new();
     let shown = folder.headcount(["jobs", "list"]).url(&ground.url("read")).start().ends_well(SOON).await;
     assert!(shown.stdout().contains(&id.to_string()), "{shown}");

@@ -20,7 +20,8 @@ const ARRIVED: &str = "SELECT current_setting('enable_seqscan') = 'off' \
                        AND current_setting('plan_cache_mode') = 'force_generic_plan'";
 
 /// Whatever the database's default is: a stricter one would keep one view for the whole transaction, and a statement that
-/// follows a lock would not see what the lock was waited for.
+/// follows a lock, in a function, too, would not see what the lock was waited for. Straight connections have it as their
+/// own default besides, for statements that stand alone.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// How connections are made, and what a transaction begins with.
@@ -45,7 +46,7 @@ impl Way {
         });
         Self {
             pooled: connect.clone().extra_float_digits(None),
-            straight: connect.options(settings),
+            straight: connect.options(settings).options([("default_transaction_isolation", "read committed")]),
             begin: AssertSqlSafe(begin).into_sql_str(),
             pooler: pooler.map_or_else(OnceLock::new, OnceLock::from),
         }

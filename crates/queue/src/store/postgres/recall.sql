@@ -1,7 +1,7 @@
 -- Lets draining workers claim again, and all that drain at their places, whoever drained those; places that leave
 -- excepted. end_drains.sql comes before it.
 -- $1 boot[]. Rows: boot of those that may claim again, also beside those asked for. Locks: the drains of their places; the
--- workers, in order. Indexes: the primary keys, worker_place.
+-- workers, in order. Indexes: the primary keys, worker_place; as in end_drains.sql.
 WITH asked AS MATERIALIZED (
     SELECT w.boot, w.pool, w.instance
     FROM headcount.worker w

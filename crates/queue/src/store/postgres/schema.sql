@@ -72,7 +72,7 @@ CREATE TABLE headcount.decision (
     CONSTRAINT decision_weight_check CHECK ((weight = ANY (ARRAY['change'::text, 'hold'::text])))
 ) WITH (fillfactor=70);
 CREATE INDEX decision_age ON headcount.decision USING btree (weight, first_at);
-CREATE INDEX decision_pool ON headcount.decision USING btree (pool, id);
+CREATE INDEX decision_pool ON headcount.decision USING btree (pool, ((- id)));
 
 CREATE TABLE headcount.drain (
     pool text COLLATE "C" NOT NULL,

@@ -62,12 +62,14 @@ const WORKER: Task = Task {
         ("queue_state", "SELECT, INSERT, DELETE"),
         ("lane_head", "SELECT, INSERT, DELETE"),
         ("history", "SELECT, INSERT, UPDATE, DELETE"),
+        ("pool", "SELECT (name, ordered)"),
         ("jobs", "SELECT"),
     ],
     functions: Functions::All,
 };
 
-/// Reads the counters, drains workers, takes jobs from the dead, promotes and folds. It neither enqueues anything of its
+/// Acts under a lease, knows pools, drains places and workers, writes the ledger; reads the counters, takes jobs from the
+/// dead, promotes and folds. It neither enqueues anything of its
 /// own nor claims: it can take nothing out of `ready` and put nothing into `running`.
 const SCALER: Task = Task {
     rights: &[
@@ -91,6 +93,10 @@ const SCALER: Task = Task {
         ("queue_state", "SELECT, INSERT, DELETE"),
         ("lane_head", "SELECT, INSERT, DELETE"),
         ("history", "SELECT, INSERT, UPDATE, DELETE"),
+        ("lease", "SELECT, INSERT, UPDATE"),
+        ("pool", "SELECT, INSERT, UPDATE, DELETE"),
+        ("drain", "SELECT, INSERT, UPDATE, DELETE"),
+        ("decision", "SELECT, INSERT, UPDATE"),
     ],
     // What a rescue, a promotion and a passed deadline go through; enqueue, cancel and resolve run with their owner's
     // rights, and are not for it.
@@ -119,6 +125,10 @@ const READ: Task = Task {
         ("queue_state", "SELECT"),
         ("lane_head", "SELECT"),
         ("history", "SELECT"),
+        ("lease", "SELECT"),
+        ("pool", "SELECT"),
+        ("drain", "SELECT"),
+        ("decision", "SELECT"),
         ("jobs", "SELECT"),
     ],
     functions: Functions::Named(&[]),

@@ -64,7 +64,8 @@ CREATE TABLE headcount.decision (
     count    bigint      NOT NULL CHECK (count > 0)
 ) WITH (fillfactor = 70); -- an equal one is counted in place
 
-CREATE INDEX decision_pool ON headcount.decision (pool, id);
+-- The latest first. Not by id itself: then a plan made on the empty table would walk all of this index to find an id.
+CREATE INDEX decision_pool ON headcount.decision (pool, (-id));
 -- Not by last_at, which an equal decision changes: then it could not be counted in place.
 CREATE INDEX decision_age ON headcount.decision (weight, first_at);
 

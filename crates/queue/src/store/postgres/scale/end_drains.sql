@@ -1,6 +1,7 @@
 -- Writes down which drains of these places have ended by themselves, so that what follows finds only those in force.
 -- $1 pool[]  $2 instance[]: a place each. Rows: none. Locks: their drains; their workers whose drain has ended, in order.
--- Indexes: drain's primary key, worker_place.
+-- Indexes: drain's primary key, worker_place; a plan made on empty tables walks the workers and drains instead,
+-- of which there are few.
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), place AS MATERIALIZED (

@@ -8,7 +8,7 @@ SELECT p.name, p.queues, p.ordered, p.spec::text AS spec, p.published_at, p.stat
 FROM headcount.pool p
 CROSS JOIN (SELECT clock_timestamp() AS at OFFSET 0) c
 LEFT JOIN LATERAL (
-    SELECT l.* FROM headcount.decision l WHERE l.pool = p.name ORDER BY l.id DESC LIMIT 1
+    SELECT l.* FROM headcount.decision l WHERE l.pool = p.name ORDER BY -l.id LIMIT 1
 ) d ON true
 WHERE $1::text IS NULL OR p.name = $1
 ORDER BY p.name

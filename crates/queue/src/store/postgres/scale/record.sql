@@ -13,7 +13,7 @@ WITH clock AS MATERIALIZED (
     SELECT l.id, r.n, r.detail, r.count
     FROM run r
     CROSS JOIN LATERAL (
-        SELECT d.id, d.weight, d.gist FROM headcount.decision d WHERE d.pool = r.pool ORDER BY d.id DESC LIMIT 1
+        SELECT d.id, d.weight, d.gist FROM headcount.decision d WHERE d.pool = r.pool ORDER BY -d.id LIMIT 1
     ) l
     WHERE r.first AND l.weight = r.weight AND l.gist = r.gist
 ), again AS (

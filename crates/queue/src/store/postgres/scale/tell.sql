@@ -1,6 +1,6 @@
 -- Tells the workers at drained places what their place is told, and waits for their claims in flight.
 -- $1 pool[]  $2 instance[]: a place each  $3 whether also those that leave. Rows: none. Locks: the workers, in order.
--- Indexes: worker_place, drain's primary key.
+-- Indexes: worker_place, drain's primary key; as in end_drains.sql.
 -- A worker may be drained without end where its place is not: by a command of the release before, or because its place
 -- was forgotten. That is a person's order and stays.
 UPDATE headcount.worker w
