@@ -346,7 +346,7 @@ impl Reconciler {
         let mut decisions: Vec<NewDecision> = records.iter().map(TickRecord::entry).collect();
         for decision in &mut decisions {
             let pool = self.pools.iter_mut().find(|pool| pool.spec.name().as_str() == decision.pool);
-            decision.state = pool.and_then(|pool| pool.to_remember(decision.weight == Weight::Change));
+            decision.state = pool.and_then(|pool| pool.write_down(decision.weight == Weight::Change));
         }
         match self.store.record(&fence, &decisions).await {
             Ok(()) => {}

@@ -31,7 +31,7 @@ async fn a_burst_grows_the_group_and_shrinking_it_kills_no_job_though_calls_go_w
     aws.faults("CompleteLifecycleAction", [Fault::DoneThenReset]);
 
     let spec = PoolSpec::new("pool", "".parse().unwrap(), 0..=4).unwrap();
-    let spec = spec.hold(S / 2).remove_after(S / 2).idle_to_zero(S);
+    let spec = spec.policy(headcount_scaler::Policy::Linear).hold(S / 2).remove_after(S / 2).idle_to_zero(S);
     let driver = Arc::new(driver(&aws, &group).await);
     let store = store::open(&place.url.parse().unwrap(), &Options::default()).await.unwrap();
     let mut scaler = Reconciler::new(store, "scaler").pool(spec, driver).unwrap();

@@ -90,7 +90,7 @@ impl Pool {
     }
 
     /// What the next scaler should know, if it is time to write it down.
-    pub(super) fn to_remember(&mut self, changed: bool) -> Option<Json> {
+    pub(super) fn write_down(&mut self, changed: bool) -> Option<Json> {
         if !changed && self.remembered.is_some_and(|at| at.elapsed() < REMEMBER) {
             return None;
         }
