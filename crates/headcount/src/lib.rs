@@ -42,10 +42,10 @@
 //! ```
 
 pub use headcount_queue::{
-    Admission, AttemptOutcome, AttemptRecord, Backoff, Binding, BootId, Coalesce, Conflict, Context, Delays, Depth,
-    Enqueued, Error, Flow, Job, JobError, JobId, JobRecord, Json, JsonBytes, LaneState, NewJob, Outcome, PriorityState,
-    Queue, QueueState, Recent, Result, Retention, Scope, State, Stop, StoreUrl, When, WorkerRecord, limits, rescue,
-    store,
+    Admission, Attempt, AttemptOutcome, AttemptRecord, Backoff, Binding, BootId, Callback, Coalesce, Conflict, Context,
+    Delays, Depth, Enqueued, Error, Expiry, Flow, Job, JobError, JobId, JobRecord, Json, JsonBytes, LaneState, NewJob,
+    Outcome, PriorityState, Queue, QueueState, Recent, Resolution, Result, Retention, Scope, Secret, State, Stop,
+    StoreUrl, When, WorkerRecord, limits, rescue, store,
 };
 pub use headcount_worker::{Builder, Exit, Handler, Stopper, Verbosity, Worker, exec, signals};
 

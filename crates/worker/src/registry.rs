@@ -16,7 +16,7 @@ pub trait Handler: Send + Sync {
     /// when the worker must end; its [stop](Attempt::stop) says so beforehand, or in that moment.
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Result<Outcome, JobError>>;
 
-    /// How long an attempt whose time is up may still take to clean up, having been told [`Stop::TimedOut`]. Its
+    /// How long an attempt whose time is up may still take to clean up, having been told [`Stop::TimedOut`](headcount_queue::Stop::TimedOut). Its
     /// result no longer counts. Default none: it is dropped at once.
     fn wind_down(&self) -> Duration {
         Duration::ZERO

@@ -12,7 +12,8 @@ async fn on_heroku_no_job_is_killed_by_a_shrink_and_no_secret_is_shown() {
     let place = Place::postgres().await;
     place.says("migrate").await;
     let program = headcount().display().to_string();
-    let job = place.handler("echo start >>$JOBS/job.$HEADCOUNT_JOB_ID; sleep 2; echo end >>$JOBS/job.$HEADCOUNT_JOB_ID");
+    let job =
+        place.handler("echo start >>$JOBS/job.$HEADCOUNT_JOB_ID; sleep 2; echo end >>$JOBS/job.$HEADCOUNT_JOB_ID");
     let heroku = FakeHeroku::app("shop")
         .process("worker", [program.as_str(), "work", "--exec", job.as_str(), "--slots", "1", "--grace", "4s"])
         .env("HEADCOUNT_URL", &place.url)

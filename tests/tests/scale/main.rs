@@ -8,7 +8,7 @@ use headcount_tests::{Place, eventually, on_each_store, process::Signal};
 use serde_json::Value;
 
 /// Within which time something small has happened. Only a failing test waits so long.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// Notes its start and its end in a file of the job's own.
 const JOB: &str = "echo start >>job.$HEADCOUNT_JOB_ID; sleep 0.3; echo end >>job.$HEADCOUNT_JOB_ID";
 

@@ -56,7 +56,7 @@ impl Drivers {
         let mut known = Vec::new();
         for pool in &config.pools {
             let spec = pool.spec().with_context(|| format!("pool {}", pool.name))?;
-            let key = key(pool, config)?;
+            let key = key(pool, config);
             let driver = match known.iter().chain(&self.known).find(|known: &&Known| known.key == key) {
                 Some(found) => Known { key, driver: Arc::clone(&found.driver), local: found.local.clone() },
                 None => self.make(key, pool, config).await.with_context(|| format!("pool {}", pool.name))?,
@@ -102,8 +102,12 @@ impl Drivers {
                 let withheld = secrets::withheld(&self.env, &[]);
                 Arc::new(CommandDriver::new(CommandConfig::new(status, set, withheld).timeout(*timeout)))
             }
+            Key::Own { config: DriverConfig::Aws { .. }, .. } => {
+                return Err(refused("this program was built without the driver for AWS: build it with --features aws"));
+            }
             Key::Own { .. } => Arc::new(NoopDriver),
         };
+        #[cfg(not(feature = "aws"))]
         let _ = config;
         Ok(Known { key, driver, local })
     }
@@ -156,12 +160,11 @@ impl Drivers {
     }
 
     fn local(&self, pool: &str, command: Option<&[String]>, grace: Duration) -> Result<LocalDriver> {
-        let command = match command {
-            Some(command) => command.to_vec(),
-            None => {
-                let program = std::env::current_exe().context("the path of this program")?;
-                vec![program.to_string_lossy().into_owned(), "work".into(), "--pool".into(), pool.to_owned()]
-            }
+        let command = if let Some(command) = command {
+            command.to_vec()
+        } else {
+            let program = std::env::current_exe().context("the path of this program")?;
+            vec![program.to_string_lossy().into_owned(), "work".into(), "--pool".into(), pool.to_owned()]
         };
         // The store's URL may hold a password: it goes through the environment, which other users cannot read.
         let config = LocalConfig::new(command).env(env::URL.name, &self.url).env(env::POOL.name, pool).grace(grace);
@@ -172,8 +175,8 @@ impl Drivers {
 }
 
 /// What the driver of this pool is made from. One of an app or an account serves all their pools.
-fn key(pool: &PoolConfig, config: &Config) -> Result<Key> {
-    Ok(match &pool.driver {
+fn key(pool: &PoolConfig, config: &Config) -> Key {
+    match &pool.driver {
         DriverConfig::Heroku { app, token_env, .. } => {
             let same = config.pools.iter().filter_map(|other| match &other.driver {
                 DriverConfig::Heroku { app: a, process, token_env: t } if a == app && t == token_env => {
@@ -200,13 +203,6 @@ fn key(pool: &PoolConfig, config: &Config) -> Result<Key> {
                 groups: same.collect(),
             }
         }
-        #[cfg(not(feature = "aws"))]
-        DriverConfig::Aws { .. } => {
-            return Err(refused(format!(
-                "pool {}: this program was built without the driver for AWS; build it with --features aws",
-                pool.name
-            )));
-        }
         other => Key::Own { pool: pool.name.clone(), config: other.clone() },
-    })
+    }
 }
