@@ -19,7 +19,7 @@ impl Replacer {
     /// gone is left as it is, its workers too.
     ///
     /// # Errors
-    /// As of [`Reconciler::pool`]; nothing has changed.
+    /// As of [`Reconciler::pool`](super::Reconciler::pool); nothing has changed.
     pub fn replace(&self, pools: Vec<(PoolSpec, Arc<dyn ScalerDriver>)>) -> Result<()> {
         for (i, (spec, _)) in pools.iter().enumerate() {
             check(pools[..i].iter().map(|(spec, _)| spec), spec)?;
