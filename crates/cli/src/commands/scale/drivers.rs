@@ -55,6 +55,7 @@ impl Drivers {
         let mut pools = Vec::new();
         let mut known = Vec::new();
         for pool in &config.pools {
+            obeyed(pool)?;
             let spec = pool.spec().with_context(|| format!("pool {}", pool.name))?;
             let key = key(pool, config);
             let driver = match known.iter().chain(&self.known).find(|known: &&Known| known.key == key) {
@@ -171,6 +172,22 @@ impl Drivers {
         // A worker has no business with the platform's keys.
         let config = env::PLATFORM_KEYS.iter().fold(config, |config, name| config.env_remove(*name));
         Ok(LocalDriver::new(config))
+    }
+}
+
+/// Refuses what a configuration may say and this program does not do yet: a pool that silently did otherwise than it is
+/// told would be worse.
+fn obeyed(pool: &PoolConfig) -> Result<()> {
+    let unheeded = [
+        (pool.source.is_some(), "source", "numbers are read from the store only"),
+        (pool.overflow_of.is_some(), "overflow_of", "give each queue to one pool"),
+        (pool.rules.drain_timeout.is_some(), "drain_timeout", "a drain takes as long as its jobs"),
+    ];
+    match unheeded.into_iter().find(|(given, ..)| *given) {
+        Some((_, key, instead)) => {
+            Err(refused(format!("pool {}: `{key}` is not built yet: {instead}; leave it out", pool.name)))
+        }
+        None => Ok(()),
     }
 }
 

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 
 use super::trial::{
-    HOUR, Hand, Trial, again, broken, completed, done, interrupt, park, park_for, plain, resolutions, retry, verdicts,
+    HOUR, Hand, Trial, again, broken, completed, done, instance_of, interrupt, park, park_for, plain, resolutions,
+    retry, verdicts,
 };
 use crate::{
     AttemptOutcome, Error, Expiry, JobId, NewJob, Resolution, Result, Retention, Secret, State,
@@ -56,7 +57,10 @@ async fn assert_answered(trial: &Trial<'_>, job: &ClaimedJob, resolution: &Resol
     let attempts = trial.store.attempts(job.id).await.unwrap();
     let now = trial.now().await;
     assert_eq!(shown.attempt, job.attempt, "{resolution:?}");
-    assert_eq!((shown.started_at, shown.worker.as_deref()), (Some(job.started_at), Some("instance-1")));
+    assert_eq!(
+        (shown.started_at, shown.worker.as_deref()),
+        (Some(job.started_at), Some(&*instance_of(job.token.boot)))
+    );
     assert_eq!(shown.deadline.is_some(), shown.state == State::WaitAsync, "{resolution:?}");
     assert_eq!(shown.finished_at.is_some(), shown.state.is_final(), "{resolution:?}");
     let why = match resolution {
@@ -71,7 +75,7 @@ async fn assert_answered(trial: &Trial<'_>, job: &ClaimedJob, resolution: &Resol
         assert_eq!(shown.error.as_ref(), Some(why));
         let last = attempts.last().expect("a spent attempt is recorded");
         assert_eq!((last.attempt, last.outcome, &last.error), (job.attempt, AttemptOutcome::Failed, why));
-        assert_eq!((last.started_at, &*last.worker), (job.started_at, "instance-1"));
+        assert_eq!((last.started_at, &*last.worker), (job.started_at, &*instance_of(job.token.boot)));
         assert!(last.started_at <= last.ended_at && last.ended_at <= now, "{last:?}");
     }
     let spent = usize::from(job.attempt) - 1 + usize::from(why.is_some());

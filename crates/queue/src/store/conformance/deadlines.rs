@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::trial::{HOUR, Hand, Trial, completed, done, eventually, ids, keyed, park, park_for, plain, resolutions};
+use super::trial::{
+    HOUR, Hand, Trial, completed, done, eventually, ids, instance_of, keyed, park, park_for, plain, resolutions,
+};
 use crate::{
     AttemptOutcome, Binding, Conflict, Error, Expiry, JobId, Resolution, Retention, Scope, Secret, State,
     store::{ClaimedJob, Expired, Resolve, Setting, Verdict, Want},
@@ -36,7 +38,7 @@ pub async fn a_deadline_that_passes_brings_the_job_back_or_fails_it(trial: &Tria
         assert_eq!(attempts.len(), 1);
         let attempt = &attempts[0];
         assert_eq!((attempt.attempt, attempt.outcome), (1, AttemptOutcome::Failed));
-        assert_eq!((attempt.started_at, &*attempt.worker), (job.started_at, "instance-1"));
+        assert_eq!((attempt.started_at, &*attempt.worker), (job.started_at, &*instance_of(job.token.boot)));
         assert!(before <= attempt.ended_at && attempt.ended_at <= now, "{attempt:?}");
         assert!(attempt.error.contains("deadline"), "it says why: {:?}", attempt.error);
         assert_eq!(shown.error.as_ref(), Some(&attempt.error));

@@ -9,7 +9,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::trial::{
-    HOUR, Trial, again, broken, coalescings, completed, done, ids, park, park_for, plain, resolutions, retry, verdicts,
+    HOUR, Trial, again, broken, coalescings, completed, done, ids, instance_of, park, park_for, plain, resolutions,
+    retry, verdicts,
 };
 use crate::{
     AttemptOutcome, Conflict, Depth, Error, Expiry, Flow, JobId, NewJob, Resolution, Scope, Secret, State,
@@ -36,10 +37,7 @@ pub async fn a_parked_job_leaves_its_worker_free_and_shows_what_it_waits_for(tri
     let deadline = shown.deadline.expect("it has a deadline");
     let hour = TimeDelta::hours(1);
     assert!(before + hour <= deadline && deadline <= after + hour, "{deadline} is in an hour from {before}");
-    assert_eq!(
-        (shown.started_at, shown.worker.as_deref()),
-        (Some(job.started_at), Some(&*format!("instance-1-{}", worker.boot)))
-    );
+    assert_eq!((shown.started_at, shown.worker.as_deref()), (Some(job.started_at), Some(&*instance_of(worker.boot))));
     assert_eq!((shown.finished_at, shown.output, shown.reason), (None, None, None));
     assert_eq!(shown.error.as_deref(), Some("it broke"), "what its last attempt said");
     assert_eq!(trial.store.attempts(id).await.unwrap().len(), 1, "this attempt has not ended");

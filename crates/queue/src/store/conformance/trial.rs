@@ -336,7 +336,7 @@ pub(super) fn new_worker(queues: &str) -> NewWorker {
     let boot = BootId::random();
     NewWorker {
         boot,
-        instance: Some(format!("instance-1-{boot}")),
+        instance: Some(instance_of(boot)),
         host: "host-1".into(),
         pid: 4711,
         pool: Some("pool-1".into()),
@@ -460,4 +460,9 @@ impl Hand {
             through: self.claims,
         }
     }
+}
+
+/// Where a worker of the suite lives: each at a place of its own, so that a drain of one is no other's.
+pub(super) fn instance_of(boot: BootId) -> String {
+    format!("instance-1-{boot}")
 }
