@@ -227,7 +227,7 @@ async fn races(database: Database, rounds: usize) {
         // Now and then a drain runs out in the midst of it.
         let mut lease = if round % 3 == 0 { Duration::from_millis(3) } else { HOUR };
         eventually("it goes", SOON, async || {
-            let number = store.withhold(&fence, "web", &[instance.clone()], lease).await.unwrap()[0];
+            let number = store.withhold(&fence, "web", std::slice::from_ref(&instance), lease).await.unwrap()[0];
             lease += Duration::from_millis(1);
             if let_go(&store, &fence, &instance, number).await { Ok(()) } else { Err("not yet") }
         })
@@ -326,7 +326,7 @@ async fn what_is_old_is_forgotten_and_what_goes_on_is_not() {
     for (lease, pool, hours) in [("run:old", "a", 25), ("run:new", "b", 23), ("other", "c", 25)] {
         let Lease::Held(fence) = store.lease(lease, "me", HOUR).await.unwrap() else { panic!("it is free") };
         let pool = NewPool { name: pool.into(), queues: "q".parse().unwrap(), ordered: false, spec: Json("1".into()) };
-        store.publish(&fence, &[pool.clone()]).await.unwrap();
+        store.publish(&fence, std::slice::from_ref(&pool)).await.unwrap();
         store.withhold(&fence, &pool.name, &["i-1".into()], HOUR).await.unwrap();
         let ended = "UPDATE headcount.lease SET until = now() - $1 * interval '1 h' WHERE name = $2";
         sqlx::query(ended).bind(hours).bind(lease).execute(&mut connection).await.unwrap();
