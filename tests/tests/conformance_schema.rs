@@ -38,4 +38,11 @@ cases! {
     counters::the_counters_agree_with_a_recount_after_any_history
     retention::a_kept_job_shows_its_output_until_it_is_purged
     admin::migrating_again_changes_nothing
+    leases::what_is_written_under_another_number_is_refused
+    places::a_recall_ends_the_drain_of_the_place
+    removals::a_place_that_is_kept_is_drained_again
+    pools::a_beat_tells_the_free_slots_below
+    ledger::a_purge_leaves_what_was_decided_lately
+    known::paused_queues_and_kinds_are_left_out
+    known::connections_are_shown_where_there_are_any
 }
