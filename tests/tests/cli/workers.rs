@@ -12,7 +12,8 @@ async fn a_drained_worker_claims_nothing_until_it_is_recalled(place: Place) {
         let words = shell_words(&work(by));
         place.folder.headcount(words.iter().map(String::as_str).chain(more.iter().copied())).url(&place.url)
     };
-    let mut first = start("first", &["--pool", "mail", "--queue", "default"]).env("HEADCOUNT_INSTANCE", "worker.7").start();
+    let mut first =
+        start("first", &["--pool", "mail", "--queue", "default"]).env("HEADCOUNT_INSTANCE", "worker.7").start();
     let worker =
         eventually("the worker is up", SOON, async || place.rows("workers").await.pop().ok_or("nobody is up")).await;
     for (name, value) in [("instance", "worker.7"), ("pool", "mail"), ("state", "active")] {
