@@ -14,11 +14,20 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
+use crate::price::Money;
+
 /// A platform on which pools of workers live.
 #[async_trait]
 pub trait ScalerDriver: fmt::Debug + fmt::Display + Send + Sync {
     /// What the platform can do and cannot, for this pool. Asked at every tick; no call to the platform.
     fn limits(&self, pool: &PoolRef) -> Limits;
+
+    /// What an instance of this pool costs in an hour, where the platform's prices are known. Asked at every tick; no call
+    /// to the platform. It is shown only: a budget goes by the price that the configuration names.
+    fn price(&self, pool: &PoolRef) -> Option<Money> {
+        let _ = pool;
+        None
+    }
 
     /// What is there, one answer for each pool in their order.
     async fn status(&self, pools: &[PoolRef]) -> Vec<Result<PoolStatus, DriverError>>;

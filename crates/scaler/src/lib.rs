@@ -14,6 +14,7 @@
 
 pub mod config;
 mod price;
+mod account;
 pub mod schedule;
 mod pool;
 pub mod driver;
@@ -23,6 +24,7 @@ pub mod act;
 pub mod reconciler;
 mod record;
 
+pub use account::Account;
 pub use config::Config;
 #[cfg(feature = "aws")]
 pub use driver::aws_asg::{AwsConfig, AwsDriver};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// An amount of money, in whatever currency the prices are given; exact to a millionth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "f64", try_from = "f64")]
 pub struct Money(u64);
 
 /// Milliseconds in an hour.
@@ -25,9 +25,29 @@ impl Money {
         Self(u64::try_from(cost).unwrap_or(u64::MAX))
     }
 
+    /// So many percent of it.
+    #[must_use]
+    pub const fn share(self, percent: u64) -> Self {
+        Self((self.0 as u128 * percent as u128 / 100) as u64)
+    }
+
     /// Whether it is nothing.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
+    }
+}
+
+impl From<Money> for f64 {
+    fn from(money: Money) -> Self {
+        money.0 as Self / 1e6
+    }
+}
+
+impl TryFrom<f64> for Money {
+    type Error = String;
+
+    fn try_from(amount: f64) -> Result<Self, String> {
+        Self::new(amount).ok_or_else(|| format!("{amount} is no amount of money"))
     }
 }
 
@@ -53,6 +73,14 @@ mod tests {
             assert_eq!(price.of(ms).to_string(), cost, "{ms}");
         }
         assert_eq!(Money::new(1e9).unwrap().of(u64::MAX), Money(u64::MAX), "no sum overflows");
+    }
+
+    #[test]
+    fn an_amount_is_written_as_one_reads_it() {
+        let price = Money::new(0.05).unwrap();
+        assert_eq!(serde_json::to_string(&price).unwrap(), "0.05");
+        assert_eq!(serde_json::from_str::<Money>("0.05").unwrap(), price);
+        assert!(serde_json::from_str::<Money>("-1").is_err());
     }
 
     #[test]

@@ -275,6 +275,7 @@ impl Reconciler {
                 counts: turn.seen.as_ref().ok().map(Counts::of),
                 decision: turn.decision,
                 actions: turn.actions,
+                account: self.pools[turn.pool].account(),
                 lost: turn.gone.lost,
                 doubted: turn.gone.spared,
                 trouble: turn.trouble,

@@ -10,6 +10,7 @@ use headcount_queue::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    account::Account,
     act::Action,
     decide::Decision,
     driver::{Ended, PoolRef, Trouble},
@@ -29,6 +30,8 @@ pub struct TickRecord {
     pub decision: Decision,
     /// What was done, in order.
     pub actions: Vec<Action>,
+    /// Its target, what it costs, and its cold starts.
+    pub account: Account,
     /// Instances that ended by themselves since the tick before.
     pub lost: Vec<Ended>,
     /// So many instances seem gone, but they are more than half of the pool: the reading is doubted and none is buried.
@@ -79,6 +82,8 @@ pub struct Detail {
     pub seen: Option<Counts>,
     /// What was done, and what came of it.
     pub actions: Vec<String>,
+    /// Its target, what it costs, and its cold starts.
+    pub account: Account,
     /// Instances that ended by themselves.
     pub lost: Vec<String>,
     /// What keeps new instances from coming up.
@@ -119,6 +124,7 @@ impl TickRecord {
             bound: self.decision.bound.map(|bound| bound.to_string()),
             seen: self.counts,
             actions: self.actions.iter().map(ToString::to_string).collect(),
+            account: self.account.clone(),
             lost: self.lost.iter().map(|lost| format!("{}: {}", lost.id, lost.how)).collect(),
             trouble: self.trouble.as_ref().map(ToString::to_string),
             took_ms: self.took.as_millis() as u64,

@@ -9,7 +9,7 @@ use headcount_queue::{
     limits::MAX_DELAY,
     store::{LeaseRecord, Override, PoolRecord, Store},
 };
-use headcount_scaler::Detail;
+use headcount_scaler::{Account, Detail};
 use serde::Serialize;
 
 use crate::{
@@ -23,7 +23,8 @@ use crate::{
 ///
 /// WANTED is how many workers its scaler wants to claim, by its latest decision; READY counts the jobs that could start
 /// now, OLDEST is how long the oldest of them has waited, LATE the share of starts that came too late in the last minutes.
-/// `headcount why POOL` tells more.
+/// TARGET is which share of the jobs is to start within which time; COLD counts the jobs that have met the pool without any
+/// worker today; COST is what its instances have cost today, where a price is known. `headcount why POOL` tells more.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -157,6 +158,8 @@ struct Row {
     oldest_s: Option<f64>,
     /// The share of starts that came too late, in the last minutes.
     late_share: Option<f64>,
+    /// Its target, what it costs, and its cold starts.
+    account: Account,
     #[serde(skip)]
     detail: Detail,
 }
@@ -167,17 +170,26 @@ impl Row {
         let (started, late) = ours().fold((0, 0), |(started, late), queue| {
             (started + queue.recent.flow.started, late + queue.recent.flow.late)
         });
+        let detail: Detail =
+            pool.latest.as_ref().and_then(|latest| serde_json::from_str(&latest.detail.0).ok()).unwrap_or_default();
         Self {
             ready: ours().map(|queue| queue.depth.ready.max(0)).sum(),
             oldest_s: ours().filter_map(|queue| queue.oldest).max().map(|oldest| oldest.as_secs_f64()),
             late_share: (started > 0).then(|| late as f64 / started as f64),
-            detail: pool
-                .latest
-                .as_ref()
-                .and_then(|latest| serde_json::from_str(&latest.detail.0).ok())
-                .unwrap_or_default(),
+            account: detail.account.clone(),
+            detail,
             pool,
         }
+    }
+
+    /// What it would cost to have nobody wait for a boot, where some have.
+    fn advice(&self) -> Option<String> {
+        let cold = self.account.cold_starts_today;
+        let cost = self.account.of_one_kept()?;
+        (cold > 0).then(|| {
+            let name = &self.pool.name;
+            format!("pool {name}: {cold} jobs have met no worker today; min = 1 would cost at most {cost} a day")
+        })
     }
 }
 
@@ -192,6 +204,7 @@ async fn show(store: &dyn Store, session: &mut Session) -> Result<Exit> {
     let rows: Vec<Row> = pools.into_iter().map(|pool| Row::of(pool, &queues)).collect();
     session.out.rows(&rows, table)?;
     session.out.flush()?;
+    rows.iter().filter_map(Row::advice).for_each(|advice| session.note(&advice));
     for lease in &leases {
         if let Some(missing) = missing(lease) {
             session.note(&missing);
@@ -215,9 +228,9 @@ fn missing(lease: &LeaseRecord) -> Option<String> {
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new([
         "POOL", "QUEUES", ">WANTED", ">UP", ">BOOTING", ">DRAINED", ">LEAVING", ">BUSY", ">READY", ">OLDEST", ">LATE",
-        "ORDER", "WHY",
+        "TARGET", ">COLD", ">COST", "ORDER", "WHY",
     ]);
-    for Row { pool, ready, oldest_s, late_share, detail } in rows {
+    for Row { pool, ready, oldest_s, late_share, account, detail } in rows {
         let seen = detail.seen;
         let count =
             |of: fn(&headcount_scaler::Counts) -> u32| seen.map(|seen| of(&seen).to_string()).unwrap_or_default();
@@ -234,6 +247,9 @@ fn table(rows: &[Row]) -> Table {
             ready.to_string(),
             oldest_s.map(|oldest| human(Duration::from_secs_f64(oldest))).unwrap_or_default(),
             late_share.map(|share| format!("{:.0}%", share * 100.0)).unwrap_or_default(),
+            account.target.clone().unwrap_or_default(),
+            account.cold_starts_today.to_string(),
+            account.spent_today.map(|spent| spent.to_string()).unwrap_or_default(),
             pool.overridden.as_ref().map(|order| said(order, pool.read_at)).unwrap_or_default(),
             brief(&detail.reason, 80),
         ]);

@@ -35,6 +35,7 @@ use async_trait::async_trait;
 use headcount_queue::{Error, Result as Checked};
 
 use super::{Applied, Change, DriverError, Limits, PoolRef, PoolStatus, Removal, ScalerDriver};
+use crate::price::Money;
 use facts::Facts;
 use http::Server;
 
@@ -105,6 +106,10 @@ impl ScalerDriver for HerokuDriver {
         let facts = self.lock();
         let removal = if facts.is_without_numbers(process_type) { Removal::Unknown } else { Removal::Highest };
         Limits { max: facts.most(process_type, Instant::now()), removal, ..limits }
+    }
+
+    fn price(&self, pool: &PoolRef) -> Option<Money> {
+        self.size(pool).and_then(|size| Money::new(size.price(Duration::from_hours(1))))
     }
 
     async fn status(&self, pools: &[PoolRef]) -> Vec<Result<PoolStatus, DriverError>> {

@@ -1,10 +1,10 @@
 //! What a pool is to achieve: which share of its jobs starts within which time, for all of its queues or for some.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use headcount_queue::{Binding, Error, Result};
 
-use super::PoolSpec;
+use super::{Policy, PoolSpec};
 use crate::driver::Limits;
 
 /// The shortest default, however quickly workers come up.
@@ -129,6 +129,19 @@ impl PoolSpec {
         self.goal.within.is_none() && !self.has_target(target)
     }
 
+    /// What the pool is to achieve, in words; none under a policy that aims at no time.
+    pub(crate) fn target_said(&self, limits: &Limits) -> Option<String> {
+        if self.policy != Policy::WaitingTime {
+            return None;
+        }
+        let time = |within| humantime::format_duration(within);
+        let mut said = format!("{}% in {}", self.goal.percentile, time(self.within("", limits)));
+        for (name, _, within) in &self.goal.targets {
+            let _ = write!(said, ", {name} {}", time(*within));
+        }
+        Some(said)
+    }
+
     /// Which share of the jobs may start later.
     pub(crate) fn late_share(&self) -> f64 {
         1.0 - f64::from(self.goal.percentile) / 100.0
@@ -155,6 +168,13 @@ mod tests {
         }
         assert_eq!(pool.longest_within(&limits), 600 * S);
         assert!(!pool.is_default_within(""));
+    }
+
+    #[test]
+    fn a_target_is_said_with_those_of_single_queues() {
+        let spec = pool("mail, media").start_within(90 * S).unwrap().targets([("mail", 10 * S)]).unwrap();
+        assert_eq!(spec.target_said(&Limits::DEFAULT).unwrap(), "95% in 1m 30s, mail 10s");
+        assert_eq!(spec.policy(Policy::Linear).target_said(&Limits::DEFAULT), None);
     }
 
     #[test]

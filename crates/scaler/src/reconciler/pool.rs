@@ -13,13 +13,14 @@ use headcount_queue::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    account::{Account, ColdStarts},
     act::{Action, Removals},
     decide::{
         self, Decision, History, Memory,
         limits::{self, Connections, Flow, Inputs, State},
     },
     driver::{InstanceState, PoolStatus, Removal, ScalerDriver},
-    observe::{Demand, Gone, Observation, Reading, Roll, StoreReading, Unseen, Workload},
+    observe::{Demand, Gone, Observation, Reading, Roll, Standing, StoreReading, Unseen, Workload},
     pool::{Policy, PoolSpec},
 };
 
@@ -38,6 +39,7 @@ pub(super) struct Pool {
     pub(super) history: History,
     pub(super) limits: State,
     pub(super) removals: Removals,
+    pub(super) cold: ColdStarts,
     pub(super) due: Instant,
     /// When its memory was last written down.
     pub(super) remembered: Option<Instant>,
@@ -49,6 +51,7 @@ pub(super) struct Pool {
 struct Remembered {
     policy: String,
     limits: String,
+    cold: ColdStarts,
 }
 
 impl Pool {
@@ -60,6 +63,7 @@ impl Pool {
             history: History::default(),
             limits: State::default(),
             removals: Removals::default(),
+            cold: ColdStarts::default(),
             due: Instant::now(),
             remembered: None,
         }
@@ -84,6 +88,7 @@ impl Pool {
             tracing::warn!(pool = %self.spec.name(), "{why}: they begin anew");
         }
         self.limits = limits;
+        self.cold = memory.cold;
         self.removals = Removals::default();
         self.roll = Roll::default();
         self.remembered = None;
@@ -95,8 +100,23 @@ impl Pool {
             return None;
         }
         self.remembered = Some(Instant::now());
-        let memory = Remembered { policy: self.history.memory().to_json(), limits: self.limits.save() };
-        Some(Json(serde_json::to_string(&memory).expect("two texts are JSON")))
+        let memory =
+            Remembered { policy: self.history.memory().to_json(), limits: self.limits.save(), cold: self.cold.clone() };
+        Some(Json(serde_json::to_string(&memory).expect("texts and numbers are JSON")))
+    }
+
+    /// Its target, what it costs, and its cold starts.
+    pub(super) fn account(&self) -> Account {
+        let name = self.spec.name();
+        let rules = self.spec.rules_in_force();
+        let price = rules.price.or_else(|| self.driver.price(name));
+        Account {
+            target: self.spec.target_said(&self.history.learned().limits(self.driver.limits(name))),
+            price,
+            budget: rules.budget,
+            spent_today: price.map(|price| self.limits.spent(price)),
+            cold_starts_today: self.cold.today(),
+        }
     }
 
     /// Decides within the limits, and takes note of what was seen and decided.
@@ -121,6 +141,12 @@ impl Pool {
             orders: &orders,
         };
         self.limits.observe(&self.spec, &inputs);
+        self.cold.observe(
+            good.count(Standing::Active),
+            self.arrived(reading),
+            self.spec.rules_in_force().schedule.timezone(),
+            now,
+        );
         let history = &self.history;
         let decision =
             limits::bounded(&self.spec, &self.limits, &inputs, |spec| decide::decide(spec, seen, history, now));
@@ -149,6 +175,12 @@ impl Pool {
             });
         }
         Ok(())
+    }
+
+    /// How many of the pool's jobs have ever become claimable.
+    fn arrived(&self, reading: &StoreReading) -> u64 {
+        let ours = reading.queues.iter().filter(|queue| self.spec.queues().includes(&queue.queue));
+        ours.map(|queue| queue.flow.arrived.saturating_add(queue.flow.promoted).max(0) as u64).sum()
     }
 
     /// What has become of the pool's jobs.
