@@ -24,12 +24,14 @@ pub mod fixture;
 pub mod process;
 pub mod place;
 pub mod heroku;
+pub mod inbox;
 
 pub use eventually::eventually;
 #[cfg(feature = "conformance")]
 pub use fixture::PostgresFixture;
 pub use folder::Folder;
 pub use heroku::FakeHeroku;
+pub use inbox::Inbox;
 pub use moto::Aws;
 pub use pgbouncer::PgBouncer;
 pub use place::Place;

@@ -38,6 +38,11 @@ pub(crate) const DYNO: Variable =
 /// The scaler's configuration.
 pub(crate) const CONFIG: Variable =
     Variable { name: "HEADCOUNT_CONFIG", meaning: "the scaler's configuration, where --config is not given" };
+/// Where matters are told.
+pub(crate) const WEBHOOK_URL: Variable = Variable {
+    name: "HEADCOUNT_WEBHOOK_URL",
+    meaning: "where `scale` and `work` POST what a person should hear of, like a Slack webhook",
+};
 /// Another Heroku.
 pub(crate) const HEROKU_API_URL: Variable =
     Variable { name: "HEROKU_API_URL", meaning: "where Heroku's API is, instead of https://api.heroku.com" };
@@ -88,6 +93,7 @@ pub(crate) const ALL: &[&Variable] = &[
     &POOL,
     &DYNO,
     &CONFIG,
+    &WEBHOOK_URL,
     &HEROKU_API_KEY,
     &HEROKU_API_URL,
     &AWS_REGION,

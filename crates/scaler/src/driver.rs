@@ -37,7 +37,7 @@ pub trait ScalerDriver: fmt::Debug + fmt::Display + Send + Sync {
 }
 
 /// A pool, by its name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct PoolRef(String);
 
 impl PoolRef {

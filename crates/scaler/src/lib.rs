@@ -23,6 +23,9 @@ pub mod decide;
 pub mod act;
 pub mod reconciler;
 mod record;
+mod notice;
+mod http;
+mod webhook;
 
 pub use account::Account;
 pub use config::Config;
@@ -35,7 +38,9 @@ pub use driver::{
     local::{LocalConfig, LocalDriver, Log},
     noop::NoopDriver,
 };
+pub use notice::{Concern, Notice};
 pub use pool::{Policy, PoolSpec};
 pub use price::Money;
 pub use reconciler::{Reconciler, Replacer};
 pub use record::{Counts, Detail, TickRecord};
+pub use webhook::Webhook;

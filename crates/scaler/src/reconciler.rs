@@ -4,6 +4,7 @@
 //! fails, hangs or panics harms no pool of another.
 
 mod calls;
+mod herald;
 mod pool;
 mod replacer;
 mod tenure;
@@ -31,7 +32,9 @@ use crate::{
     observe::{Gone, Observation, StoreReading, Unseen},
     pool::PoolSpec,
     record::{Counts, TickRecord},
+    webhook::Webhook,
 };
+use herald::Herald;
 use pool::Pool;
 use replacer::{Member, check};
 use tenure::Tenure;
@@ -69,6 +72,7 @@ pub struct Reconciler {
     replaced: bool,
     pools: Vec<Pool>,
     recorder: Option<Recorder>,
+    herald: Herald,
     replacements: Option<mpsc::UnboundedReceiver<Vec<Member>>>,
     rescuer: Rescuer,
     vigil: Vigil,
@@ -107,6 +111,7 @@ impl Reconciler {
             replaced: false,
             pools: Vec::new(),
             recorder: None,
+            herald: Herald::default(),
             replacements: None,
             rescuer: Rescuer::new(vigil),
             vigil,
@@ -150,6 +155,14 @@ impl Reconciler {
         self
     }
 
+    /// Tells there what a person should hear of: a pool that cannot meet its target, that is held or cannot grow, or whose
+    /// budget is nearly spent, quarantined jobs, and that nobody scaled for a while. Default: nobody is told.
+    #[must_use]
+    pub fn webhook(mut self, webhook: Webhook) -> Self {
+        self.herald = Herald::to(webhook);
+        self
+    }
+
     /// Decides and records, but changes no pool: neither drains nor asks the platform. Default false.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
@@ -180,6 +193,7 @@ impl Reconciler {
     ///
     /// Nothing that fails ends it: while the store fails, it waits longer from tick to tick, up to 30 s.
     pub async fn run(&mut self, stop: CancellationToken) {
+        self.herald.begin(&*self.store, self.tenure.name()).await;
         let kept = self.tenure.keep();
         self.rounds(&stop).await;
         drop(kept);
@@ -288,6 +302,8 @@ impl Reconciler {
             records.push(record);
         }
         self.write_down(&records).await;
+        self.herald.hear(&records);
+        self.herald.look(&*self.store).await;
         records
     }
 

@@ -13,7 +13,7 @@ use headcount_scaler::{Account, Detail};
 use serde::Serialize;
 
 use crate::{
-    commands::Session,
+    commands::{Session, work::absence},
     duration::{self, human, since},
     exit::{Exit, usage},
     output::{Table, brief},
@@ -214,8 +214,9 @@ async fn show(store: &dyn Store, session: &mut Session) -> Result<Exit> {
 }
 
 /// Whether nobody scales any more.
-fn missing(lease: &LeaseRecord) -> Option<String> {
-    let gone = lease.until < lease.read_at && !lease.lease.starts_with("run:");
+pub(crate) fn missing(lease: &LeaseRecord) -> Option<String> {
+    let scales = !lease.lease.starts_with("run:") && lease.lease != absence::LEASE;
+    let gone = scales && lease.until < lease.read_at;
     gone.then(|| {
         let since = lease.until.format("%Y-%m-%d %H:%M:%S UTC");
         format!(
@@ -296,6 +297,7 @@ mod tests {
         assert_eq!(missing(&lease("scaler", "2026-01-31T14:00:05Z")), None);
         let told = missing(&lease("scaler", "2026-01-31T12:03:00Z")).unwrap();
         assert!(told.contains("no scaler since 2026-01-31 12:03:00 UTC"), "{told}");
+        assert_eq!(missing(&lease(absence::LEASE, "2026-01-31T12:03:00Z")), None, "that tells of one");
         assert_eq!(missing(&lease("run:x", "2026-01-31T12:03:00Z")), None, "that run is over");
     }
 }

@@ -7,12 +7,17 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use headcount_queue::store::{Options, Store};
-use headcount_scaler::{Reconciler, Replacer, TickRecord};
+use headcount_scaler::{Reconciler, Replacer, TickRecord, Webhook};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::{commands::Session, env, exit::Exit, store};
+use crate::{
+    commands::Session,
+    env::{self, Env},
+    exit::{Exit, refused},
+    store,
+};
 use drivers::Drivers;
 use file::{Found, Watched};
 
@@ -61,6 +66,9 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     for (spec, driver) in pools {
         scaler = scaler.pool(spec, driver)?;
     }
+    if let Some(webhook) = webhook(&session.env)?.filter(|_| !args.dry_run) {
+        scaler = scaler.webhook(webhook);
+    }
     if args.once {
         let records = scaler.tick_once().await;
         for record in &records {
@@ -95,6 +103,12 @@ fn scaler(store: Arc<dyn Store>, dry_run: bool) -> Reconciler {
     let holder = format!("{} process {}", env::host(), std::process::id());
     let scaler = Reconciler::new(store, LEASE).holder(&holder).dry_run(dry_run);
     if dry_run { scaler.recorder(|record: &TickRecord| info!("{record}")) } else { scaler }
+}
+
+/// Where matters are told, if anywhere.
+pub(crate) fn webhook(env: &Env) -> Result<Option<Webhook>> {
+    let url = env.get(&env::WEBHOOK_URL)?;
+    url.map(|url| Webhook::new(url).map_err(|error| refused(format!("{}: {error}", env::WEBHOOK_URL.name)))).transpose()
 }
 
 /// Puts a changed file into force, or says what is wrong with it.

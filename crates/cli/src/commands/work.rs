@@ -1,5 +1,6 @@
 //! `headcount work`: a worker that runs any program as its handler.
 
+pub(crate) mod absence;
 mod parent;
 pub(super) mod secrets;
 
@@ -24,10 +25,11 @@ use headcount_worker::{
 };
 use tracing::{error, info, warn};
 
+use absence::Absence;
 pub(crate) use parent::ParentOrder;
 
 use crate::{
-    commands::Session,
+    commands::{Session, scale::webhook},
     duration,
     env::{self, Env},
     exit::{Exit, refused, usage},
@@ -143,6 +145,10 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
         (None, None) => Binding::Any,
     };
 
+    if let Some(webhook) = webhook(&session.env)? {
+        let holder = format!("{} process {}", env::host(), std::process::id());
+        tokio::spawn(Absence::new(Arc::clone(queue.store()), holder, webhook).watch());
+    }
     let mut builder = Worker::builder(queue)
         .handle_any(handler)
         .queues(&queues.to_string())

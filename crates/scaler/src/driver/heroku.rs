@@ -12,7 +12,6 @@
 //! limits.
 
 mod config;
-mod http;
 mod answer;
 mod failure;
 mod tokens;
@@ -35,9 +34,8 @@ use async_trait::async_trait;
 use headcount_queue::{Error, Result as Checked};
 
 use super::{Applied, Change, DriverError, Limits, PoolRef, PoolStatus, Removal, ScalerDriver};
-use crate::price::Money;
+use crate::{http::Server, price::Money};
 use facts::Facts;
-use http::Server;
 
 pub use config::{HerokuConfig, Token};
 pub use sizes::{DynoSize, SIZES, price_per_hour};

@@ -16,12 +16,11 @@ use super::{
     answer::{Formation, RateLimit, Update, Updates},
     facts::{Due, Read},
     failure::{Doing, Failure, refused, served_at, silent, unreadable},
-    http::Answer,
     make::Asked,
     tokens::Need,
     view::Listing,
 };
-use crate::driver::DriverError;
+use crate::{driver::DriverError, http::Answer};
 
 /// A list in more pages than this is not one that Heroku would send.
 const PAGES: usize = 20;

@@ -5,12 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use hyper::{HeaderMap, StatusCode, header::RETRY_AFTER};
 
-use super::{
-    answer::Refusal,
-    config::HerokuConfig,
+use super::{answer::Refusal, config::HerokuConfig};
+use crate::{
+    driver::DriverError,
     http::{Answer, Silence},
 };
-use crate::driver::DriverError;
 
 /// So much of an answer that cannot be read is shown, in characters.
 const EXCERPT: usize = 200;

@@ -34,43 +34,43 @@ const LARGEST: usize = 1 << 20;
 
 /// The server that is called.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(crate) struct Server {
     authority: Authority,
     tls: Option<TlsConnector>,
 }
 
 /// What it answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// That it did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Silence {
+pub(crate) struct Silence {
     /// Whether the request may have reached it.
-    pub(super) sent: bool,
+    pub(crate) sent: bool,
     /// What happened instead.
-    pub(super) why: String,
+    pub(crate) why: String,
 }
 
 impl Server {
     /// The server of this address, which has a scheme and a host. It is not called yet.
-    pub(super) fn new(base: &Uri) -> Self {
+    pub(crate) fn new(base: &Uri) -> Self {
         let authority = base.authority().cloned().expect("the configuration has checked it");
         let tls = (base.scheme() == Some(&Scheme::HTTPS)).then(|| TlsConnector::from(Arc::new(tls())));
         Self { authority, tls }
     }
 
     /// The `Host` header of a request to it.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.authority.as_str()
     }
 
     /// Sends the request and reads the whole answer, within this time.
-    pub(super) async fn call(&self, request: Request<Full<Bytes>>, limit: Duration) -> Result<Answer, Silence> {
+    pub(crate) async fn call(&self, request: Request<Full<Bytes>>, limit: Duration) -> Result<Answer, Silence> {
         let sent = AtomicBool::new(false);
         let silence = |why| Silence { sent: sent.load(Ordering::Relaxed), why };
         match tokio::time::timeout(limit, self.exchange(request, &sent)).await {
