@@ -401,7 +401,7 @@ impl Reconciler {
         let decision = pool.decide(&seen, reading.as_ref().ok());
         let mut plan = Plan::default();
         if let (Ok(seen), Some(_), false) = (&seen, decision.wish, dry_run) {
-            plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
+            plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, &mut pool.given_back, patience);
             if !plan.drain.is_empty() {
                 pool.limits.drained(seen.at);
             }

@@ -41,6 +41,7 @@ fn member(i: usize, standing: Standing, slots: u32, running: u32) -> Member {
         oldest: None,
         born_at: None,
         started_at: None,
+        drained_for: None,
         idle_for: None,
     }
 }

@@ -13,7 +13,7 @@ use headcount_queue::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    act::{Action, Removals},
+    act::{Action, GivenBack, Removals},
     decide::{
         self, Decision, History, Memory,
         limits::{self, Connections, Flow, Inputs, State},
@@ -38,6 +38,7 @@ pub(super) struct Pool {
     pub(super) history: History,
     pub(super) limits: State,
     pub(super) removals: Removals,
+    pub(super) given_back: GivenBack,
     pub(super) due: Instant,
     /// When its memory was last written down.
     pub(super) remembered: Option<Instant>,
@@ -60,6 +61,7 @@ impl Pool {
             history: History::default(),
             limits: State::default(),
             removals: Removals::default(),
+            given_back: GivenBack::default(),
             due: Instant::now(),
             remembered: None,
         }
@@ -85,6 +87,7 @@ impl Pool {
         }
         self.limits = limits;
         self.removals = Removals::default();
+        self.given_back = GivenBack::default();
         self.roll = Roll::default();
         self.remembered = None;
     }

@@ -230,6 +230,7 @@ impl Simulation<'_> {
                 running: worker.running,
                 born_at: Some(at(worker.asked_at)),
                 started_at: up.then(|| at(worker.up_at)),
+                drained_for: None,
                 idle_for: None,
             }
         };

@@ -139,6 +139,7 @@ mod tests {
             running: 0,
             born_at: Some(at(born)),
             started_at: up.map(at),
+            drained_for: None,
             idle_for: None,
         };
         Observation {

@@ -38,6 +38,7 @@ fn seen(second: u32, up: u32, queues: Vec<QueueWork>) -> Observation {
         running: 0,
         born_at: None,
         started_at: None,
+        drained_for: None,
         idle_for: None,
     };
     let ready = queues.iter().map(QueueWork::ready).sum();
