@@ -2,6 +2,7 @@
 //!
 //! What could not be read is an [`Unseen`], never a zero.
 
+mod peers;
 pub mod roll;
 pub mod source;
 pub mod workload;
@@ -24,7 +25,9 @@ use crate::{
     driver::{DriverError, InstanceId, Limits, PoolRef, Trouble},
 };
 
+pub use peers::{Peer, Rank};
 pub use roll::{Gone, Member, Muster, Reading, Roll, Standing};
+pub use source::Backlog;
 pub use workload::{KindWork, Kinds, QueueWork, RunningJob, Workload};
 
 /// A pool as it was at one moment.
@@ -48,6 +51,12 @@ pub struct Observation {
     pub unlisted: u32,
     /// What keeps new instances from coming up.
     pub trouble: Option<Trouble>,
+    /// The release that new instances run, where the platform knows releases.
+    pub release: Option<String>,
+    /// What the pool's source says, where that is not the store: nobody beats there, and nobody can be drained.
+    pub foreign: Option<Backlog>,
+    /// The pools that share its queues: those whose overflow it takes, and those that take its own.
+    pub peers: Vec<Peer>,
     /// What the platform can do.
     pub limits: Limits,
 }
@@ -75,6 +84,10 @@ impl Observation {
 
     /// Jobs that run on workers that claim. What runs on draining ones is no demand: it needs no new worker.
     pub fn running(&self) -> u32 {
+        if let Some(backlog) = self.foreign {
+            // What is not known to run calls for nobody; nor is anybody let go meanwhile.
+            return backlog.running.unwrap_or_default().try_into().unwrap_or(u32::MAX);
+        }
         self.members.iter().filter(|m| m.standing == Standing::Active).map(|m| m.running).sum()
     }
 

@@ -60,6 +60,9 @@ fn seen(ready: u64, slots: u32, members: &[(Standing, u32)]) -> Observation {
         vacant: Vec::new(),
         unlisted: 0,
         trouble: None,
+        release: None,
+        foreign: None,
+        peers: Vec::new(),
         limits: LIMITS,
     }
 }

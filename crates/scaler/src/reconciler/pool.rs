@@ -224,6 +224,9 @@ impl Pool {
             desired: status.desired,
             unlisted: status.desired.saturating_sub(listed),
             trouble: status.trouble,
+            release: status.release,
+            foreign: None,
+            peers: Vec::new(),
             limits,
         };
         if let Err(error) = self.foresee(store, reading, &mut seen.workload).await {

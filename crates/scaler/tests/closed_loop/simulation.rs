@@ -258,6 +258,9 @@ impl Simulation<'_> {
             members,
             unlisted: 0,
             trouble: None,
+            release: None,
+            foreign: None,
+            peers: Vec::new(),
             limits: self.setting.limits,
         }
     }

@@ -55,6 +55,9 @@ fn seen(second: u32, members: Vec<Member>) -> Observation {
         vacant: Vec::new(),
         unlisted: 0,
         trouble: None,
+        release: None,
+        foreign: None,
+        peers: Vec::new(),
         limits: LIMITS,
     }
 }

@@ -57,6 +57,9 @@ fn seen(ready: u64, active: u32, now: DateTime<Utc>) -> Observation {
         members: (0..active).map(member).collect(),
         unlisted: 0,
         trouble: None,
+        release: None,
+        foreign: None,
+        peers: Vec::new(),
         limits: Limits::DEFAULT,
     }
 }

@@ -52,6 +52,9 @@ fn seen(second: u32, up: u32, queues: Vec<QueueWork>) -> Observation {
         desired: up,
         unlisted: 0,
         trouble: None,
+        release: None,
+        foreign: None,
+        peers: Vec::new(),
         limits: LIMITS,
     }
 }
