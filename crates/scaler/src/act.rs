@@ -9,6 +9,7 @@
 
 pub mod plan;
 mod overlong;
+mod unheard;
 
 use std::{fmt, time::Duration};
 
@@ -105,6 +106,10 @@ pub async fn prepare(
     if !leaving.is_empty() {
         let size = plan.desired.saturating_sub(leaving.len() as u32);
         changes.push(Change::Remove { pool: pool.clone(), instances: leaving, size });
+    }
+    if !plan.end.is_empty() {
+        let size = plan.desired.saturating_sub(plan.end.len() as u32);
+        changes.push(Change::Remove { pool: pool.clone(), instances: plan.end.clone(), size });
     }
     if let Some(size) = plan.grow_to {
         changes.push(Change::GrowTo { pool: pool.clone(), size });

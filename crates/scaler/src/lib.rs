@@ -33,6 +33,7 @@ pub use driver::{
     local::{LocalConfig, LocalDriver, Log},
     noop::NoopDriver,
 };
+pub use observe::source::{Source, SqlSource};
 pub use pool::{Policy, PoolSpec};
 pub use price::Money;
 pub use reconciler::{Reconciler, Replacer};

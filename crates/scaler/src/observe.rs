@@ -133,6 +133,8 @@ pub enum Unseen {
     Store(String),
     /// The platform.
     Platform(DriverError),
+    /// The pool's own source.
+    Source(String),
 }
 
 impl fmt::Display for Unseen {
@@ -140,6 +142,7 @@ impl fmt::Display for Unseen {
         match self {
             Self::Store(error) => write!(f, "the store cannot be read: {error}"),
             Self::Platform(error) => error.fmt(f),
+            Self::Source(error) => write!(f, "another queue's backlog cannot be read: {error}"),
         }
     }
 }

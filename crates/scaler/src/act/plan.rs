@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::HashMap, time::Duration};
 use chrono::{DateTime, Utc};
 use headcount_queue::JobId;
 
-use super::GivenBack;
+use super::{GivenBack, unheard};
 use crate::{
     decide::{Bound, Decision},
     driver::{InstanceId, Removal},
@@ -33,6 +33,8 @@ pub struct Plan {
     /// Those of them that have been idle for long enough to go, with the numbers of their drains, in the order in which
     /// they are let go.
     pub remove: Vec<(InstanceId, i64)>,
+    /// Instances to end without a drain, since none of the pool's workers would hear of one.
+    pub end: Vec<InstanceId>,
     /// Places where nothing is any more.
     pub forget: Vec<InstanceId>,
     /// Below this instance nothing is drained, for it keeps working: this job, for so long by now.
@@ -91,6 +93,9 @@ pub fn plan(
     given_back: &mut GivenBack,
     patience: Duration,
 ) -> Plan {
+    if let Some(backlog) = seen.foreign {
+        return unheard::plan(seen, decision, backlog);
+    }
     let removal = seen.limits.removal;
     let mut plan = Plan { desired: seen.desired, run: removal == Removal::Highest, ..Plan::default() };
     let Some(target) = decision.step.target() else { return plan };

@@ -50,3 +50,6 @@ impl fmt::Display for Left {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,14 +12,18 @@ use headcount_queue::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::peers::Glimpse;
 use crate::{
     act::{Action, GivenBack, Removals},
     decide::{
         self, Decision, History, Memory,
-        limits::{self, Connections, Flow, Inputs, State},
+        limits::{self, Connections, Flow, Inputs, Range, State},
     },
     driver::{InstanceState, PoolStatus, Removal, ScalerDriver},
-    observe::{Demand, Gone, Observation, Reading, Roll, StoreReading, Unseen, Workload},
+    observe::{
+        Backlog, Demand, Gone, Observation, Reading, Roll, StoreReading, Unseen, Workload,
+        source::{self, Tide},
+    },
     pool::{Policy, PoolSpec},
 };
 
@@ -38,6 +42,8 @@ pub(super) struct Pool {
     pub(super) history: History,
     pub(super) limits: State,
     pub(super) removals: Removals,
+    pub(super) tide: Tide,
+    pub(super) glimpse: Glimpse,
     pub(super) given_back: GivenBack,
     pub(super) due: Instant,
     /// When its memory was last written down.
@@ -61,6 +67,8 @@ impl Pool {
             history: History::default(),
             limits: State::default(),
             removals: Removals::default(),
+            tide: Tide::default(),
+            glimpse: Glimpse::none(),
             given_back: GivenBack::default(),
             due: Instant::now(),
             remembered: None,
@@ -87,6 +95,7 @@ impl Pool {
         }
         self.limits = limits;
         self.removals = Removals::default();
+        self.tide = Tide::default();
         self.given_back = GivenBack::default();
         self.roll = Roll::default();
         self.remembered = None;
@@ -118,12 +127,16 @@ impl Pool {
             current: good.current(),
             instances: good.members.iter().filter(|member| member.listed).count() as u32 + good.unlisted,
             desired: good.limits.shared.then_some(good.desired),
-            flow: Some(self.flow(good, reading)),
-            connections: reading.connections.map(|connections| self.connections(connections.max, reading)),
-            foreign: None,
+            flow: good.foreign.is_none().then(|| self.flow(good, reading)),
+            // Those of another queue's workers are another database's.
+            connections: (reading.connections.filter(|_| good.foreign.is_none()))
+                .map(|connections| self.connections(connections.max, reading)),
+            foreign: good.foreign,
             orders: &orders,
         };
         self.limits.observe(&self.spec, &inputs);
+        let range = Range::of(&self.spec, &self.limits, &inputs);
+        self.glimpse.look(good, &range, self.spec.max(), self.spec.assumed_slots());
         let history = &self.history;
         let decision =
             limits::bounded(&self.spec, &self.limits, &inputs, |spec| decide::decide(spec, seen, history, now));
@@ -180,6 +193,43 @@ impl Pool {
         };
         connections.others = reading.workers.iter().filter(others).count() as u32 * connections.per_worker;
         connections
+    }
+
+    /// Puts together what the platform says and what the pool's own source does: nobody beats there.
+    pub(super) fn assume(
+        &mut self,
+        reading: &StoreReading,
+        status: PoolStatus,
+        backlog: Backlog,
+    ) -> (Result<Observation, Unseen>, Gone) {
+        let limits = self.driver.limits(self.spec.name());
+        let roll = Reading {
+            pool: self.spec.name(),
+            limits: &limits,
+            status: &status,
+            workers: &[],
+            places: &[],
+            at: reading.at,
+        };
+        let mut muster = self.roll.muster(&roll);
+        source::assume(&mut muster.members, limits.boot, self.spec.assumed_slots(), reading.at);
+        let listed = status.instances.iter().filter(|i| i.state == InstanceState::Up).count() as u32;
+        let seen = Observation {
+            at: reading.at,
+            platform_age: status.age,
+            demand: Demand { ready: backlog.pending, ..Demand::default() },
+            workload: self.tide.work(self.spec.queues(), backlog),
+            members: muster.members,
+            vacant: Vec::new(),
+            desired: status.desired,
+            unlisted: status.desired.saturating_sub(listed),
+            trouble: status.trouble,
+            release: status.release,
+            foreign: Some(backlog),
+            peers: Vec::new(),
+            limits,
+        };
+        (Ok(seen), muster.gone)
     }
 
     /// Puts the readings together, and frees the jobs of workers whose process is gone.
