@@ -107,6 +107,12 @@ async fn another_queues_table_is_scaled_by_its_numbers_and_never_shrunk_while_an
         })
         .await;
     };
+    scaler.line("it is ready", SOON, |line| line.contains("scaler ready")).await;
+    eventually("the pool is known", SOON, async || {
+        let known = place.rows("pools").await;
+        if known.len() == 1 { Ok(()) } else { Err(known) }
+    })
+    .await;
     sql("INSERT INTO river_job (state) VALUES ('available'), ('available'), ('available')").await;
     until("3 up").await;
     // One is at work: two would do, and which of them nobody can tell.
