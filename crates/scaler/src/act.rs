@@ -8,6 +8,8 @@
 //! A drain belongs to the place and not to the process: what the platform restarts there comes up drained.
 
 pub mod plan;
+mod overlong;
+mod unheard;
 
 use std::{fmt, time::Duration};
 
@@ -18,6 +20,7 @@ use headcount_queue::{
 
 use crate::driver::{Applied, Change, DriverError, InstanceId, PoolRef};
 
+pub use overlong::GivenBack;
 pub use plan::{Plan, Removals, plan};
 
 /// How long a drain lasts unless it is renewed: if the scaler dies, its workers claim again.
@@ -31,6 +34,8 @@ pub const REMOVAL_LEASE: Duration = Duration::from_mins(10);
 pub enum Action {
     /// The drains of these places were ended; their workers claim again.
     Recalled(Vec<InstanceId>),
+    /// These were drained for as long as the pool allows, and still run something: they claim again.
+    GivenBack(Vec<InstanceId>),
     /// These were drained.
     Drained(Vec<InstanceId>),
     /// Nothing below this instance is drained, since it works on this job, for so long by now.
@@ -61,6 +66,9 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Recalled(instances) => list(f, "recalled", instances),
+            Self::GivenBack(instances) => {
+                list(f, "recalled, since drain_timeout has passed and they still work:", instances)
+            }
             Self::Drained(instances) => list(f, "drained", instances),
             Self::Blocked { by, job, age } => {
                 write!(f, "nothing below {by} is drained: it has run job {job} for {age:.0?}")
@@ -99,6 +107,10 @@ pub async fn prepare(
         let size = plan.desired.saturating_sub(leaving.len() as u32);
         changes.push(Change::Remove { pool: pool.clone(), instances: leaving, size });
     }
+    if !plan.end.is_empty() {
+        let size = plan.desired.saturating_sub(plan.end.len() as u32);
+        changes.push(Change::Remove { pool: pool.clone(), instances: plan.end.clone(), size });
+    }
     if let Some(size) = plan.grow_to {
         changes.push(Change::GrowTo { pool: pool.clone(), size });
     }
@@ -119,7 +131,9 @@ async fn in_store(
     }
     if !plan.recall.is_empty() {
         store.restore(fence, pool, &names(&plan.recall)).await?;
-        actions.push(Action::Recalled(plan.recall.clone()));
+        let (vain, wanted): (Vec<_>, Vec<_>) = plan.recall.iter().cloned().partition(|id| plan.given_back.contains(id));
+        actions.extend((!wanted.is_empty()).then_some(Action::Recalled(wanted)));
+        actions.extend((!vain.is_empty()).then_some(Action::GivenBack(vain)));
     }
     if !plan.keep.is_empty() {
         store.keep(fence, pool, &names(&plan.keep)).await?;

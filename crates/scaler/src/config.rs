@@ -20,7 +20,7 @@
 //! | `driver` | its platform: [`heroku`, `aws`, `local`, `command` or `noop`](DriverConfig) | required |
 //! | `max` | the most workers, ever: there is no safe default for money | required |
 //! | `min` | the fewest workers | 0 |
-//! | `source` | where its numbers come from instead of the store: `{ sql, url_env, timeout }` | the store |
+//! | `source` | where its numbers come from instead of the store: `{ sql, url_env, timeout }`; nobody is drained then, and it shrinks only while nothing waits and nothing runs | the store |
 //! | `start_within` | within what time jobs should start | 1 min, or twice the boot time if that is longer |
 //! | `percentile` | what share of them, in percent | 95 |
 //! | `policy` | `waiting-time`, `linear` or `half-linear` | `waiting-time` |
@@ -35,10 +35,10 @@
 //! | `timezone` | of the schedule and of a budget's day | `UTC` |
 //! | `price` | what an instance costs in an hour | unknown |
 //! | `budget` | what may be spent in a day | no limit |
-//! | `overflow_of` | the pool that comes first on the queues that both serve | none |
+//! | `overflow_of` | the pool that comes first on the queues that both serve: this one gets what that cannot meet | none |
 //! | `respect_manual` | how long a size set by hand is a floor | 30 min |
 //! | `token_env` | the environment variable with the token of a heroku driver | `HEROKU_API_KEY` |
-//! | `drain_timeout` | how long a drain may take before it is given up | no limit |
+//! | `drain_timeout` | how long a drain may take before it is given up, and how long it is not tried again then | no limit |
 //!
 //! Secrets stand in environment variables, which are named here and read elsewhere.
 

@@ -10,6 +10,8 @@ pub mod limits;
 pub mod learned;
 mod memory;
 mod history;
+pub mod overflow;
+mod release;
 mod reason;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ pub use history::History;
 pub use learned::Learned;
 pub use limits::Bound;
 pub use memory::Memory;
+pub use overflow::Left;
 pub use reason::Reason;
 
 /// A reading of the store that is older than this many ticks is stale; younger than [`FRESH`] it never is.
@@ -130,10 +133,12 @@ pub fn decide(spec: &PoolSpec, seen: &Result<Observation, Unseen>, history: &His
 
     let current = seen.current();
     let (workers, mut reason) = wish(spec, seen, history, now);
+    let overflow = matches!(reason, Reason::Overflow(..));
     let (mut wish, mut bound) = limits::clamp(spec, &seen.limits, workers);
     if wish == 0
         && current > 0
         && spec.max() > 0
+        && !overflow
         && let Some(left) = history.idle_left(spec.idle_to_zero_for(), now)
     {
         wish = 1;
@@ -154,6 +159,10 @@ pub fn decide(spec: &PoolSpec, seen: &Result<Observation, Unseen>, history: &His
     } else if platform_age > DRAIN_PLATFORM {
         decision(Step::Keep(current), Reason::StalePlatform { age: platform_age, limit: DRAIN_PLATFORM }, bound)
     } else {
+        if let Some((release, left)) = history.memory().rollout().left(now) {
+            let reason = Reason::Release { release: release.to_owned(), wish, left };
+            return decision(Step::Keep(current), reason, bound);
+        }
         let hold = history.hold(spec, &seen.limits);
         if let Some(left) = history.settling(spec, &seen.limits, now) {
             return decision(Step::Keep(current), Reason::Settling { wish, left }, bound);
@@ -175,15 +184,22 @@ pub fn decide(spec: &PoolSpec, seen: &Result<Observation, Unseen>, history: &His
 
 /// How many workers the pool's policy calls for, and why.
 fn wish(spec: &PoolSpec, seen: &Observation, history: &History, now: DateTime<Utc>) -> (u64, Reason) {
-    let slots = spec.assumed_slots();
-    let work = match spec.policy_in_force() {
+    let assumed = history.memory().rollout().slots(spec.assumed_slots());
+    let (all, reason) = match spec.policy_in_force() {
         Policy::WaitingTime => {
             let need = history.memory().need(spec, seen, history.is_idle(spec, now));
-            return (need.workers().into(), Reason::Need(need));
+            (need.workers().into(), Reason::Need(need))
         }
-        Policy::Linear => linear::linear(seen, slots),
-        Policy::HalfLinear => linear::half_linear(seen, slots),
+        Policy::Linear => of_work(linear::linear(seen, assumed)),
+        Policy::HalfLinear => of_work(linear::half_linear(seen, assumed)),
     };
+    match Left::of(seen, seen.slots(assumed), all) {
+        Some(left) => (left.workers(), Reason::Overflow(left, Box::new(reason))),
+        None => (all, reason),
+    }
+}
+
+fn of_work(work: linear::Work) -> (u64, Reason) {
     (work.workers, Reason::Work(work))
 }
 

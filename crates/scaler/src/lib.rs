@@ -39,6 +39,7 @@ pub use driver::{
     noop::NoopDriver,
 };
 pub use notice::{Concern, Notice};
+pub use observe::source::{Source, SqlSource};
 pub use pool::{Policy, PoolSpec};
 pub use price::Money;
 pub use reconciler::{Reconciler, Replacer};

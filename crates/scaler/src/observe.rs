@@ -2,6 +2,7 @@
 //!
 //! What could not be read is an [`Unseen`], never a zero.
 
+mod peers;
 pub mod roll;
 pub mod source;
 pub mod workload;
@@ -24,7 +25,9 @@ use crate::{
     driver::{DriverError, InstanceId, Limits, PoolRef, Trouble},
 };
 
+pub use peers::{Peer, Rank};
 pub use roll::{Gone, Member, Muster, Reading, Roll, Standing};
+pub use source::Backlog;
 pub use workload::{KindWork, Kinds, QueueWork, RunningJob, Workload};
 
 /// A pool as it was at one moment.
@@ -48,6 +51,12 @@ pub struct Observation {
     pub unlisted: u32,
     /// What keeps new instances from coming up.
     pub trouble: Option<Trouble>,
+    /// The release that new instances run, where the platform knows releases.
+    pub release: Option<String>,
+    /// What the pool's source says, where that is not the store: nobody beats there, and nobody can be drained.
+    pub foreign: Option<Backlog>,
+    /// The pools that share its queues: those whose overflow it takes, and those that take its own.
+    pub peers: Vec<Peer>,
     /// What the platform can do.
     pub limits: Limits,
 }
@@ -75,6 +84,10 @@ impl Observation {
 
     /// Jobs that run on workers that claim. What runs on draining ones is no demand: it needs no new worker.
     pub fn running(&self) -> u32 {
+        if let Some(backlog) = self.foreign {
+            // What is not known to run calls for nobody; nor is anybody let go meanwhile.
+            return backlog.running.unwrap_or_default().try_into().unwrap_or(u32::MAX);
+        }
         self.members.iter().filter(|m| m.standing == Standing::Active).map(|m| m.running).sum()
     }
 
@@ -120,6 +133,8 @@ pub enum Unseen {
     Store(String),
     /// The platform.
     Platform(DriverError),
+    /// The pool's own source.
+    Source(String),
 }
 
 impl fmt::Display for Unseen {
@@ -127,6 +142,7 @@ impl fmt::Display for Unseen {
         match self {
             Self::Store(error) => write!(f, "the store cannot be read: {error}"),
             Self::Platform(error) => error.fmt(f),
+            Self::Source(error) => write!(f, "another queue's backlog cannot be read: {error}"),
         }
     }
 }

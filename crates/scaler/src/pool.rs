@@ -2,13 +2,14 @@
 
 mod goal;
 
-use std::{fmt, num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::{fmt, num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use headcount_queue::{Binding, Error, Json, Result, limits::check_name};
 
 use crate::{
     decide::limits::Rules,
     driver::{Limits, PoolRef},
+    observe::source::Source,
 };
 use goal::Goal;
 
@@ -69,8 +70,21 @@ pub struct PoolSpec {
     idle_to_zero: Duration,
     rules: Rules,
     overflow_of: Vec<PoolRef>,
+    source: Option<Numbers>,
     goal: Goal,
 }
+
+/// Where a pool's numbers come from instead of the store.
+#[derive(Debug, Clone)]
+struct Numbers(Arc<dyn Source>);
+
+impl PartialEq for Numbers {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Numbers {}
 
 impl PoolSpec {
     /// A pool that serves these queues with so many workers, at least and at most (`0..=4`).
@@ -101,6 +115,7 @@ impl PoolSpec {
             idle_to_zero: Duration::from_mins(5),
             rules: Rules::default(),
             overflow_of: Vec::new(),
+            source: None,
             goal: Goal::default(),
         })
     }
@@ -173,6 +188,14 @@ impl PoolSpec {
         Ok(self)
     }
 
+    /// Where its numbers come from. Default: the store. From elsewhere nobody knows its workers: they cannot be drained, and
+    /// it shrinks only while nothing waits and nothing runs.
+    #[must_use]
+    pub fn source(mut self, source: Arc<dyn Source>) -> Self {
+        self.source = Some(Numbers(source));
+        self
+    }
+
     /// Its name.
     pub fn name(&self) -> &PoolRef {
         &self.name
@@ -220,6 +243,11 @@ impl PoolSpec {
     /// The pools whose overflow it takes, the nearest first.
     pub fn takes_overflow_of(&self) -> &[PoolRef] {
         &self.overflow_of
+    }
+
+    /// Where its numbers come from, if not from the store.
+    pub(crate) fn own_source(&self) -> Option<&Arc<dyn Source>> {
+        self.source.as_ref().map(|Numbers(source)| source)
     }
 
     /// The same pool with other bounds: those in force now, as its limits give them. A most of zero is fine here.
@@ -277,6 +305,17 @@ pub(crate) fn shared(a: &Binding, b: &Binding) -> Option<String> {
     };
     let longest = meeting(a, b).into_iter().chain(meeting(b, a)).max_by_key(|entry| narrow(&entry));
     Some(longest.unwrap_or_else(|| "every queue".into()))
+}
+
+/// Whether every queue that `b` serves is one of `a`'s too.
+pub(crate) fn covers(a: &Binding, b: &Binding) -> bool {
+    let ends_by = |end: &Option<String>, limit: &Option<String>| match (end, limit) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(end), Some(limit)) => end <= limit,
+    };
+    let whole = a.ranges();
+    b.ranges().iter().all(|part| whole.iter().any(|a| a.start <= part.start && ends_by(&part.end, &a.end)))
 }
 
 fn overlap(a: &Binding, b: &Binding) -> bool {

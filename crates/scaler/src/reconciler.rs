@@ -5,6 +5,7 @@
 
 mod calls;
 mod herald;
+mod peers;
 mod pool;
 mod replacer;
 mod tenure;
@@ -29,7 +30,7 @@ use crate::{
     act::{self, Action, Plan},
     decide::{Decision, Reason},
     driver::{Applied, Change, DriverError, PoolStatus, ScalerDriver, Trouble},
-    observe::{Gone, Observation, StoreReading, Unseen},
+    observe::{Backlog, Gone, Observation, StoreReading, Unseen},
     pool::PoolSpec,
     record::{Counts, TickRecord},
     webhook::Webhook,
@@ -263,7 +264,8 @@ impl Reconciler {
             return Vec::new();
         }
         let asked = Instant::now();
-        let mut statuses = calls::statuses(&self.pools, pools, self.call_timeout).await;
+        let (mut statuses, backlogs) =
+            tokio::join!(calls::statuses(&self.pools, pools, self.call_timeout), calls::backlogs(&self.pools, pools));
         for status in statuses.iter_mut().flatten() {
             // Another platform may have kept this one's answer waiting.
             status.age += asked.elapsed();
@@ -275,8 +277,8 @@ impl Reconciler {
         self.failures = if reading.is_ok() { 0 } else { self.failures.saturating_add(1) };
 
         let mut turns = Vec::with_capacity(pools.len());
-        for (&pool, status) in pools.iter().zip(statuses) {
-            turns.push(self.turn(pool, status, &reading).await);
+        for ((&pool, status), backlog) in pools.iter().zip(statuses).zip(backlogs) {
+            turns.push(self.turn(pool, status, backlog, &reading).await);
         }
         let answers = self.apply(&mut turns).await;
         let at = reading.as_ref().ok().map(|reading| reading.at);
@@ -403,23 +405,30 @@ impl Reconciler {
         &mut self,
         pool: usize,
         status: Result<PoolStatus, DriverError>,
+        backlog: Option<Result<Backlog, String>>,
         reading: &Result<StoreReading>,
     ) -> Turn {
         let store = self.store.clone();
         let (dry_run, patience, index) = (self.dry_run, self.write_timeout * 2, pool);
+        let peers = reading.as_ref().map(|reading| peers::of(&self.pools, index, reading)).unwrap_or_default();
         let pool = &mut self.pools[index];
         let trouble = status.as_ref().ok().and_then(|status| status.trouble.clone());
         let mut actions = Vec::new();
-        let (seen, gone) = match (reading, status) {
-            (Ok(reading), Ok(status)) => pool.observe(&*store, reading, status, &mut actions).await,
-            (Err(error), _) => (Err(Unseen::Store(error.to_string())), Gone::default()),
-            (_, Err(error)) => (Err(Unseen::Platform(error)), Gone::default()),
+        let (mut seen, gone) = match (reading, status, backlog.transpose()) {
+            (Ok(reading), Ok(status), Ok(None)) => pool.observe(&*store, reading, status, &mut actions).await,
+            (Ok(reading), Ok(status), Ok(Some(backlog))) => pool.assume(reading, status, backlog),
+            (Err(error), ..) => (Err(Unseen::Store(error.to_string())), Gone::default()),
+            (_, Err(error), _) => (Err(Unseen::Platform(error)), Gone::default()),
+            (.., Err(error)) => (Err(Unseen::Source(error)), Gone::default()),
         };
+        if let Ok(seen) = &mut seen {
+            seen.peers = peers;
+        }
         let decision = pool.decide(&seen, reading.as_ref().ok());
         let mut plan = Plan::default();
         if let (Ok(seen), Some(_), false) = (&seen, decision.wish, dry_run) {
-            plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
-            if !plan.drain.is_empty() {
+            plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, &mut pool.given_back, patience);
+            if !plan.drain.is_empty() || !plan.end.is_empty() {
                 pool.limits.drained(seen.at);
             }
         }
@@ -440,7 +449,9 @@ impl Reconciler {
             if let Ok(seen) = &turn.seen {
                 pool.limits.asked(&change, &answer, seen.at);
             }
-            if let (Change::Remove { instances, .. }, Ok(seen)) = (&change, &turn.seen) {
+            if let (Change::Remove { instances, .. }, Ok(seen @ Observation { foreign: None, .. })) =
+                (&change, &turn.seen)
+            {
                 pool.removals.sent(instances, seen.at);
                 if let (Err(DriverError::Refused(_) | DriverError::Unavailable(_)), Some(fence)) =
                     (&answer, &self.published)

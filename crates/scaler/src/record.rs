@@ -102,7 +102,7 @@ impl Counts {
             draining: seen.count(Standing::Drained) + seen.count(Standing::Withheld),
             leaving: seen.count(Standing::Leaving),
             running,
-            finishing: seen.members.iter().map(|member| member.running).sum::<u32>() - running,
+            finishing: seen.members.iter().map(|member| member.running).sum::<u32>().saturating_sub(running),
             demand: seen.demand,
         }
     }

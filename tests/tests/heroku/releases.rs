@@ -78,3 +78,65 @@ async fn a_crashed_dyno_is_still_an_instance_which_heroku_starts_again() {
     up(&heroku, 1).await;
     assert_eq!(status(&driver).await.warnings, [""; 0]);
 }
+
+/// Workers of the real program, a scaler in front of them, and a release in the very moment in which the pool would shrink.
+#[tokio::test]
+async fn a_release_that_lands_when_the_pool_would_shrink_freezes_it_until_all_beat_again() {
+    let place = headcount_tests::Place::postgres().await;
+    place.says("migrate").await;
+    let program = headcount_tests::process::headcount().display().to_string();
+    let job = place.handler("until [ -e $JOBS/go ]; do sleep 0.1; done");
+    let heroku = FakeHeroku::app("shop")
+        .process("worker", [program.as_str(), "work", "--exec", job.as_str(), "--slots", "1", "--grace", "4s"])
+        .env("HEADCOUNT_URL", &place.url)
+        .env("HEADCOUNT_POOL", "worker")
+        .env("JOBS", place.folder.path())
+        .boot(Duration::from_secs(4))
+        .grace(Duration::from_secs(5))
+        .start()
+        .await;
+    let store = headcount_queue::store::open(&place.url.parse().unwrap(), &headcount_queue::store::Options::default())
+        .await
+        .unwrap();
+    let spec = headcount_scaler::PoolSpec::new("worker", "local".parse().unwrap(), 0..=3).unwrap();
+    let spec = spec.policy(headcount_scaler::Policy::Linear).hold(Duration::ZERO).remove_after(Duration::ZERO);
+    let token = Token::new("HEROKU_API_KEY", heroku.token()).unwrap();
+    let config = HerokuConfig::new("shop", token).unwrap().base_url(&heroku.url()).unwrap();
+    let config = config.read_every(Duration::ZERO).pool("worker", "worker").unwrap();
+    let driver = std::sync::Arc::new(HerokuDriver::new(config).unwrap());
+    let mut scaler =
+        headcount_scaler::Reconciler::new(store, "scaler").pool(spec.idle_to_zero(Duration::ZERO), driver).unwrap();
+    place.headcount("enqueue burst --queue local --lines").stdin("{}\n{}\n{}\n").start().ends_well(SOON).await;
+    let until = async |scaler: &mut headcount_scaler::Reconciler, what: &str, met: &dyn Fn(&str, u32) -> bool| {
+        let scaler = tokio::sync::Mutex::new(scaler);
+        headcount_tests::eventually(what, SOON * 2, async || {
+            let records = scaler.lock().await.tick().await;
+            let record = records.first().ok_or_else(|| "no lease yet".to_owned())?;
+            let up = record.counts.map_or(0, |counts| counts.running);
+            if met(&record.to_string(), up) { Ok(()) } else { Err(record.to_string()) }
+        })
+        .await;
+    };
+    until(&mut scaler, "three dynos work", &|_, running| running == 3).await;
+    // Their jobs end, and so the pool would shrink; in this moment all restart.
+    std::fs::write(place.folder.file("go"), "").unwrap();
+    headcount_tests::eventually("all jobs are done", SOON, async || {
+        let left = place.states().await;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    heroku.release();
+    until(&mut scaler, "it is frozen and says so", &|told, _| {
+        assert!(!told.contains("shrink") && !told.contains("grow to"), "{told}");
+        told.contains("keep 3: 0 would do; release v2 is coming up")
+    })
+    .await;
+    assert_eq!(heroku.quantity("worker"), 3);
+    until(&mut scaler, "all beat again, and it shrinks", &|told, _| {
+        assert!(!told.contains("grow to"), "{told}");
+        told.contains("shrink from 3 to 0")
+    })
+    .await;
+    until(&mut scaler, "nobody is left", &|_, _| heroku.quantity("worker") == 0).await;
+    assert_eq!(heroku.killed(), []);
+}

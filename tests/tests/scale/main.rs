@@ -3,6 +3,7 @@
 mod heavy;
 mod notices;
 mod pools;
+mod obeyed;
 
 use std::{fs, time::Duration};
 

@@ -9,6 +9,7 @@ use std::{cmp::Reverse, collections::HashMap, time::Duration};
 use chrono::{DateTime, Utc};
 use headcount_queue::JobId;
 
+use super::{GivenBack, unheard};
 use crate::{
     decide::{Bound, Decision},
     driver::{InstanceId, Removal},
@@ -23,6 +24,8 @@ pub struct Plan {
     pub recall: Vec<InstanceId>,
     /// Places whose removal did not happen: back to drained.
     pub keep: Vec<InstanceId>,
+    /// Those recalled because their drain took longer than the pool allows.
+    pub given_back: Vec<InstanceId>,
     /// Places to drain.
     pub drain: Vec<InstanceId>,
     /// Drained places that stay drained.
@@ -30,6 +33,8 @@ pub struct Plan {
     /// Those of them that have been idle for long enough to go, with the numbers of their drains, in the order in which
     /// they are let go.
     pub remove: Vec<(InstanceId, i64)>,
+    /// Instances to end without a drain, since none of the pool's workers would hear of one.
+    pub end: Vec<InstanceId>,
     /// Places where nothing is any more.
     pub forget: Vec<InstanceId>,
     /// Below this instance nothing is drained, for it keeps working: this job, for so long by now.
@@ -85,8 +90,12 @@ pub fn plan(
     seen: &Observation,
     decision: &Decision,
     removals: &mut Removals,
+    given_back: &mut GivenBack,
     patience: Duration,
 ) -> Plan {
+    if let Some(backlog) = seen.foreign {
+        return unheard::plan(seen, decision, backlog);
+    }
     let removal = seen.limits.removal;
     let mut plan = Plan { desired: seen.desired, run: removal == Removal::Highest, ..Plan::default() };
     let Some(target) = decision.step.target() else { return plan };
@@ -97,7 +106,8 @@ pub fn plan(
     let paused = matches!(decision.bound, Some(Bound::Paused(_)));
     let remove_after = spec.remove_after_for(&seen.limits);
     let patient = spec.hold_for(&seen.limits).max(remove_after);
-    let blocker = (removal == Removal::Highest).then(|| blocker(seen, patient)).flatten();
+    plan.given_back = given_back.overlong(seen, spec.rules_in_force().drain_timeout);
+    let blocker = (removal == Removal::Highest).then(|| blocker(seen, patient, given_back)).flatten();
 
     // The busiest first: the idle ones are nearest to being removed. Where the highest go first, the lowest come back.
     let mut drained = standing(seen, Standing::Drained);
@@ -107,7 +117,10 @@ pub fn plan(
             drained.sort_by_key(|member| (Reverse(member.running), member.idle_for));
         }
     }
-    let missing = target.saturating_sub(current) as usize;
+    // Drained in vain for as long as the pool allows: it claims again, whether or not it is missed.
+    drained.retain(|member| !plan.given_back.contains(&member.id));
+    plan.recall.clone_from(&plan.given_back);
+    let missing = (target.saturating_sub(current) as usize).saturating_sub(plan.recall.len());
     let recalled: Vec<&Member> = drained.drain(..missing.min(drained.len())).collect();
     let starting = (missing - recalled.len()) as u32;
     plan.recall.extend(recalled.iter().map(|member| member.id.clone()));
@@ -120,7 +133,7 @@ pub fn plan(
     }
 
     let mut surplus: Vec<&Member> = standing(seen, Standing::Active);
-    surplus.retain(|member| member.listed);
+    surplus.retain(|member| member.listed && !given_back.spares(&member.id));
     match removal {
         Removal::Highest => {
             surplus.sort_by_key(|member| Reverse(member.ordinal));
@@ -176,11 +189,14 @@ fn top_run(seen: &Observation, may_go: impl Fn(&Member) -> bool) -> Vec<&Member>
     run
 }
 
-/// The highest instance whose work is expected to outlast the time in which those below could be gone. Nothing is known of a job's length but its age: one
+/// The highest instance whose work is expected to outlast the time in which those below could be gone, or has outlasted
+/// its drain. Nothing is known of a job's length but its age: one
 /// that has run for so long is expected to run for as long again.
-fn blocker(seen: &Observation, patient: Duration) -> Option<&Member> {
-    let works =
-        |member: &&Member| member.listed && !member.ending && member.oldest.is_some_and(|(_, age)| age > patient);
+fn blocker<'s>(seen: &'s Observation, patient: Duration, given_back: &GivenBack) -> Option<&'s Member> {
+    let works = |member: &&Member| {
+        let long = member.oldest.is_some_and(|(_, age)| age > patient) || given_back.spares(&member.id);
+        member.listed && !member.ending && long
+    };
     seen.members.iter().filter(works).max_by_key(|member| member.ordinal)
 }
 

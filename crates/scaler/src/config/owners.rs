@@ -6,7 +6,7 @@ use super::{
     mistake::{Notes, meant},
     pool::Draft,
 };
-use crate::pool::shared;
+use crate::pool::{covers, shared};
 
 /// Notes pools that share a queue, and overflows that lead nowhere.
 pub(super) fn check(pools: &[Draft], notes: &Notes<'_>) {
@@ -56,7 +56,22 @@ fn overflow(pool: &Draft, pools: &[Draft], notes: &Notes<'_>) {
     }
     let meets = pool.queues.iter().any(|(mine, _)| first.queues.iter().any(|(theirs, _)| both(mine, theirs).is_some()));
     if !meets && !pool.queues.is_empty() && !first.queues.is_empty() {
-        notes.wrong(at, format!("overflow_of: {} and {of} share no queue, so nothing overflows", pool.name));
+        return notes.wrong(at, format!("overflow_of: {} and {of} share no queue, so nothing overflows", pool.name));
+    }
+    if pool.is_foreign || first.is_foreign {
+        return notes.wrong(at, "overflow_of: a pool with a source of its own knows of no other's work: leave one out");
+    }
+    // What the other cannot meet is all that this pool gets, and of a queue of its own the other meets nothing.
+    let theirs: Vec<&str> = first.queues.iter().map(|(queue, _)| queue.as_str()).collect();
+    let Ok(all) = theirs.join(",").parse::<Binding>() else { return };
+    for (mine, place) in &pool.queues {
+        if mine.parse().is_ok_and(|mine| !covers(&all, &mine)) {
+            let name = &pool.name;
+            notes.wrong(
+                place,
+                format!("{name} takes the overflow of {of}, which does not serve {mine}: give it to {of} too, or to a third pool"),
+            );
+        }
     }
 }
 

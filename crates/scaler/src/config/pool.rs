@@ -120,6 +120,7 @@ pub(super) struct Draft {
     pub(super) name: String,
     pub(super) queues: Vec<At<String>>,
     pub(super) overflow_of: Option<At<String>>,
+    pub(super) is_foreign: bool,
     pub(super) config: Option<PoolConfig>,
 }
 
@@ -133,6 +134,7 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Draft {
     let (queues, places) = queues(section);
     let driver = driver::driver(section);
     let source = driver::source(section);
+    let is_foreign = section.has("source");
     let max = section.number("max", 1, MOST);
     let max = section.require("max", max, "there is no safe default for money: write max = 4");
     let min = section.number("min", 0, MOST);
@@ -182,7 +184,7 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Draft {
     {
         notes.wrong(&section.at, error.to_string());
     }
-    Draft { name: name.to_owned(), queues: places, overflow_of, config }
+    Draft { name: name.to_owned(), queues: places, overflow_of, is_foreign, config }
 }
 
 /// `queues = ["a", "b"]` or `queues = { a = "1m", b = "2m" }`, with the place of each.

@@ -138,3 +138,19 @@ fn a_queue_belongs_to_one_pool_unless_it_overflows() {
     let circle = pools(&[("one", a, "overflow_of = \"two\""), ("two", a, over), ("three", a, over)]).unwrap_err();
     assert_eq!(circle.iter().filter(|mistake| mistake.message.contains("circle")).count(), 2, "{circle}");
 }
+
+#[test]
+fn an_overflow_serves_what_the_other_does_and_knows_its_work() {
+    let refused = |found: Result<Config, Mistakes>, words: &[&str]| {
+        let found = found.unwrap_err().to_string();
+        assert!(words.iter().all(|word| found.contains(word)), "{found}");
+    };
+    let over = "overflow_of = \"one\"";
+    pools(&[("one", "[\"a\", \"b.*\"]", ""), ("two", "[\"b.c\", \"b.d*\"]", over)]).unwrap();
+    pools(&[("one", "[\"*\"]", ""), ("two", "[\"a\"]", over)]).unwrap();
+    let found = pools(&[("one", "[\"a\"]", ""), ("two", "[\"a\", \"b\"]", over)]);
+    refused(found, &["line 7", "two takes the overflow of one, which does not serve b"]);
+    refused(pools(&[("one", "[\"a.b\"]", ""), ("two", "[\"a.*\"]", over)]), &["does not serve a.*"]);
+    let source = "source = { sql = \"SELECT 1\", url_env = \"URL\" }";
+    refused(pools(&[("one", "[\"a\"]", source), ("two", "[\"a\"]", over)]), &["a source of its own"]);
+}

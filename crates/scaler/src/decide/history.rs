@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use headcount_queue::limits::MAX_DELAY;
 
-use super::{Bound, Decision, Learned, Memory, has_work};
+use super::{Bound, Decision, Learned, Left, Memory, has_work};
 use crate::{
     driver::Limits,
     observe::Observation,
@@ -57,7 +57,10 @@ impl History {
         if spec.policy_in_force() == Policy::WaitingTime {
             let need = self.memory.need(spec, seen, self.is_idle(spec, seen.at));
             // More than there are may be good to have, and too late to order.
-            wish = wish.max(need.at_least());
+            let slots = seen.slots(self.memory.rollout().slots(spec.assumed_slots()));
+            let at_least = u64::from(need.at_least());
+            let ours = Left::of(seen, slots, at_least).map_or(at_least, |left| left.workers());
+            wish = wish.max(ours.try_into().unwrap_or(u32::MAX));
             self.memory.decided(spec, seen, &need);
         }
         if decision.bound.is_some_and(|bound| !matches!(bound, Bound::Min(_) | Bound::Undrainable(_))) {

@@ -9,7 +9,7 @@ use crate::observe::Observation;
 pub struct Work {
     /// Jobs that could start now.
     pub ready: u64,
-    /// Jobs that run on workers that claim.
+    /// Jobs that run on workers that claim, those of pools that share the queues too.
     pub running: u32,
     /// Suspects wait for a worker of their own.
     pub suspects: bool,
@@ -38,7 +38,8 @@ impl fmt::Display for Work {
 /// slots count while no worker has said how many it has.
 pub fn linear(seen: &Observation, assumed: u32) -> Work {
     let slots = seen.slots(assumed);
-    let (ready, running) = (seen.demand.jobs(), seen.running());
+    let running = seen.peers.iter().map(|peer| peer.running).fold(seen.running(), u32::saturating_add);
+    let ready = seen.demand.jobs();
     let workers = (ready + u64::from(running)).div_ceil(u64::from(slots));
     let suspects = seen.demand.suspects;
     Work { ready, running, suspects, slots, workers: workers.max(u64::from(suspects)) }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     learned::Learned,
+    release::Rollout,
     waiting_time::{self, Facts, Need, Reading, Starts, Target, UNKNOWN_RUN, seconds},
 };
 use crate::{
@@ -41,6 +42,8 @@ pub struct Memory {
     targets: BTreeMap<String, Target>,
     learned: Learned,
     regret: Regret,
+    #[serde(default)]
+    rollout: Rollout,
     /// When a job was last seen to start.
     started_at: Option<f64>,
     /// There was no worker at the last look.
@@ -67,6 +70,7 @@ impl Default for Memory {
             targets: BTreeMap::new(),
             learned: Learned::default(),
             regret: Regret::default(),
+            rollout: Rollout::default(),
             started_at: None,
             empty: false,
             totals: BTreeMap::new(),
@@ -105,7 +109,16 @@ impl Memory {
 
     fn is_sane(&self) -> bool {
         let finite = [self.at, self.started_at].into_iter().flatten().all(f64::is_finite);
-        finite && self.targets.values().all(Target::is_sane) && self.learned.is_sane() && self.regret.is_sane()
+        finite
+            && self.targets.values().all(Target::is_sane)
+            && self.learned.is_sane()
+            && self.regret.is_sane()
+            && self.rollout.is_sane()
+    }
+
+    /// The release that the pool runs.
+    pub(super) fn rollout(&self) -> &Rollout {
+        &self.rollout
     }
 
     /// Whether jobs have arrived since the look before.
@@ -135,7 +148,7 @@ impl Memory {
     pub(super) fn decided(&mut self, spec: &PoolSpec, seen: &Observation, need: &Need) {
         let hold = seconds(self.hold(spec, &seen.limits));
         let worst = self.targets.values().map(|target| target.safety.z()).fold(0.0, f64::max);
-        let regrets = need.add > 0 && need.too_slow.is_some() && worst > 3.0;
+        let regrets = !self.rollout.is_under_way() && need.add > 0 && need.too_slow.is_some() && worst > 3.0;
         self.regret.note(epoch(seen.at), seen.current(), regrets, hold, seconds(seen.limits.boot));
     }
 
@@ -150,7 +163,11 @@ impl Memory {
         if self.at.is_some_and(|at| now <= at) {
             return;
         }
-        self.learned.boots.watch(seen);
+        // Where nobody beats, nobody is seen to come up.
+        if seen.foreign.is_none() {
+            self.learned.boots.watch(seen);
+        }
+        self.rollout.watch(seen, self.learned.boots.slow(seen.limits.boot));
         let changes = self.count(spec, seen);
         self.arrived = changes.values().any(|change| change.new + change.again > 0.0);
         if changes.values().any(|change| change.started > 0.0) {
@@ -184,7 +201,7 @@ impl Memory {
                 rate: target.arrivals.slow(),
                 share: spec.late_share(),
             });
-            if gap || group.paused || (empty && too_slow) {
+            if gap || group.paused || (empty && too_slow) || self.rollout.is_under_way() {
                 target.safety.block(now);
             }
             target.safety.look(now - oldest);
@@ -289,7 +306,7 @@ impl Memory {
         idle: bool,
         readings: &[Reading<'_>],
     ) -> Facts<'a> {
-        let slots = seen.slots(spec.assumed_slots());
+        let slots = seen.slots(self.rollout.slots(spec.assumed_slots()));
         let boot = seconds(seen.limits.boot);
         let tick = seconds(spec.pace());
         let active = seen.members.iter().filter(|member| member.standing == Standing::Active);
@@ -300,18 +317,29 @@ impl Memory {
             asked.map_or(boot, |asked| boot - (now - asked)).clamp(tick.min(boot), boot)
         };
         let mut booting: Vec<f64> = booting.map(left).collect();
+        // A release silences all at once, and is no reason to grow.
+        let silent = if self.rollout.is_under_way() { std::mem::take(&mut booting).len() as u32 } else { 0 };
         booting.resize(booting.len() + (seen.unlisted as usize).min(100_000), boot);
+        for peer in &seen.peers {
+            let more = (peer.equal(peer.booting, slots) as usize).min(100_000);
+            booting.resize(booting.len() + more, seconds(peer.boot).max(tick));
+        }
+        let claiming: u32 = seen.peers.iter().map(|peer| peer.equal(peer.claiming, slots)).sum();
+        let peers_slots: f64 = seen.peers.iter().map(|peer| f64::from(peer.claiming) * f64::from(peer.slots)).sum();
+        let peers_most: u32 = seen.peers.iter().map(|peer| peer.equal(peer.most, slots)).fold(0, u32::saturating_add);
         let kinds = seen.workload.queues.iter().flat_map(|queue| &queue.kinds);
         let running = kinds.map(|kind| (kind.kind.as_str(), kind.running as f64));
         let mean = readings.iter().map(|reading| reading.run).sum::<f64>() / readings.len().max(1) as f64;
         // Since nothing has started for so long, every job that runs has run for so long.
         let unchanged = self.started_at.map_or(0.0, |started| now - started).max(0.0);
         Facts {
-            up: seen.count(Standing::Active),
-            up_slots: active.map(|member| f64::from(member.slots)).sum(),
+            up: seen.count(Standing::Active) + silent + claiming,
+            up_slots: active.map(|member| f64::from(member.slots)).sum::<f64>()
+                + f64::from(silent) * f64::from(slots)
+                + peers_slots,
             booting,
             slots,
-            running: f64::from(seen.running()),
+            running: f64::from(seen.running()) + seen.peers.iter().map(|peer| f64::from(peer.running)).sum::<f64>(),
             aged: seen
                 .workload
                 .running
@@ -322,7 +350,7 @@ impl Memory {
             left: self.mean_run(running, mean).max(unchanged),
             boot,
             tick,
-            max: spec.max(),
+            max: spec.max().saturating_add(peers_most),
             suspects: seen.demand.suspects,
             idle: idle && spec.min() == 0,
         }
@@ -424,6 +452,6 @@ fn count(n: i64) -> u64 {
     n.max(0) as u64
 }
 
-fn epoch(at: DateTime<Utc>) -> f64 {
+pub(super) fn epoch(at: DateTime<Utc>) -> f64 {
     at.timestamp_micros() as f64 / 1e6
 }

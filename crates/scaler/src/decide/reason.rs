@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{linear::Work, waiting_time::Need};
+use super::{linear::Work, overflow::Left, waiting_time::Need};
 use crate::{driver::Trouble, observe::Unseen};
 
 /// Why.
@@ -13,6 +13,17 @@ pub enum Reason {
     Work(Work),
     /// So many are needed for jobs to start in time.
     Need(Need),
+    /// So many are left of what the work calls for by another pool, whose overflow this one takes.
+    Overflow(Left, Box<Reason>),
+    /// Fewer workers would do, but a new release is coming up: until the fleet beats again, nobody is let go.
+    Release {
+        /// The release.
+        release: String,
+        /// How many would do.
+        wish: u32,
+        /// How much longer it is waited for.
+        left: Duration,
+    },
     /// Fewer workers would do, but have not for long enough.
     Holding {
         /// How many would do.
@@ -57,6 +68,12 @@ impl fmt::Display for Reason {
         match self {
             Self::Work(work) => work.fmt(f),
             Self::Need(need) => need.fmt(f),
+            Self::Overflow(left, why) => write!(f, "{left}; {why}"),
+            Self::Release { release, wish, left } => write!(
+                f,
+                "{wish} would do; release {release} is coming up, and until all beat again, {left:.1?} more at most, nobody \
+                 is let go"
+            ),
             Self::Holding { wish, left } => write!(f, "{wish} would do; wait {left:.1?} more to be sure"),
             Self::Settling { wish, left } => {
                 write!(f, "{wish} would do; this scaler is new to the pool and lets nobody go for {left:.1?}")

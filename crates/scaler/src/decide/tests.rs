@@ -41,6 +41,7 @@ fn member(i: usize, standing: Standing, slots: u32, running: u32) -> Member {
         oldest: None,
         born_at: None,
         started_at: None,
+        drained_for: None,
         idle_for: None,
     }
 }
@@ -59,6 +60,9 @@ fn seen(ready: u64, slots: u32, members: &[(Standing, u32)]) -> Observation {
         vacant: Vec::new(),
         unlisted: 0,
         trouble: None,
+        release: None,
+        foreign: None,
+        peers: Vec::new(),
         limits: LIMITS,
     }
 }

@@ -54,6 +54,8 @@ pub struct Member {
     pub born_at: Option<DateTime<Utc>>,
     /// When its latest worker came up.
     pub started_at: Option<DateTime<Utc>>,
+    /// How long its place has been drained, if it is.
+    pub drained_for: Option<Duration>,
     /// How long it has been [drained](Standing::Drained) and without a job.
     pub idle_for: Option<Duration>,
 }
@@ -314,6 +316,7 @@ impl Entry {
             oldest: oldest.map(|oldest| (oldest.job, since(oldest.started_at))),
             born_at: None,
             started_at: workers.iter().map(|worker| worker.started_at).max(),
+            drained_for: place.map(|place| since(place.since)),
             idle_for: self.idle_since.map(since),
         }
     }

@@ -6,13 +6,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use headcount_queue::{
-    Binding, Result,
+    Binding, Flow, Result,
     store::{
         Store,
         foreign::{ForeignBacklog, ForeignQueue},
     },
 };
+
+use super::{KindWork, Member, QueueWork, Standing, Workload};
 
 /// How much a pool has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +33,48 @@ impl Backlog {
     /// not known may be running.
     pub fn is_still(&self) -> bool {
         self.pending == 0 && self.running == Some(0)
+    }
+}
+
+/// What successive backlogs tell of arrivals: so many at least.
+#[derive(Debug, Clone, Default)]
+pub struct Tide {
+    before: Option<u64>,
+    arrived: i64,
+}
+
+impl Tide {
+    /// The work of a pool of these queues, whose source tells no more than this. What arrives and ends between two looks
+    /// is not seen, and how long jobs run is not known.
+    pub fn work(&mut self, queues: &Binding, backlog: Backlog) -> Workload {
+        let there = backlog.pending + backlog.running.unwrap_or_default();
+        let more = self.before.replace(there).map_or(0, |before| there.saturating_sub(before));
+        self.arrived = self.arrived.saturating_add(more.try_into().unwrap_or(i64::MAX));
+        let kind = KindWork {
+            known: true,
+            ready: backlog.pending,
+            running: backlog.running.unwrap_or_default(),
+            flow: Flow { arrived: self.arrived, ..Flow::default() },
+            ..KindWork::default()
+        };
+        let name = queues.entries().and_then(|entries| entries.iter().find(|entry| !entry.ends_with('*')));
+        let queue = QueueWork {
+            queue: name.cloned().unwrap_or_default(),
+            oldest: backlog.oldest,
+            kinds: vec![kind],
+            known: Some(Vec::new()),
+            ..QueueWork::default()
+        };
+        Workload { queues: vec![queue], running: Vec::new() }
+    }
+}
+
+/// Has instances stand whose workers nobody hears: they work once they have had the time to boot.
+pub fn assume(members: &mut [Member], boot: Duration, slots: u32, at: DateTime<Utc>) {
+    for member in members.iter_mut().filter(|member| member.standing != Standing::Leaving) {
+        let age = member.born_at.map_or(Duration::ZERO, |born| (at - born).to_std().unwrap_or_default());
+        member.standing = if age < boot { Standing::Booting } else { Standing::Active };
+        member.slots = if age < boot { 0 } else { slots };
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 
 use super::{Pool, Turn};
 use crate::driver::{Applied, Change, DriverError, PoolRef, PoolStatus, ScalerDriver};
+use crate::observe::Backlog;
 
 /// The status of each of these pools.
 pub(super) async fn statuses(all: &[Pool], pools: &[usize], limit: Duration) -> Vec<Result<PoolStatus, DriverError>> {
@@ -19,6 +20,27 @@ pub(super) async fn statuses(all: &[Pool], pools: &[usize], limit: Duration) -> 
         DriverError::Unavailable,
     )
     .await
+}
+
+/// What the sources of these pools say, where that is not the store. Each keeps its own time limit.
+pub(super) async fn backlogs(all: &[Pool], pools: &[usize]) -> Vec<Option<Result<Backlog, String>>> {
+    let mut backlogs: Vec<_> = pools.iter().map(|_| None).collect();
+    let mut calls = JoinSet::new();
+    for (i, &pool) in pools.iter().enumerate() {
+        let spec = &all[pool].spec;
+        if let Some(source) = spec.own_source().cloned() {
+            let queues = spec.queues().clone();
+            // Of a call that is lost nothing is known.
+            backlogs[i] = Some(Err("it was not asked to the end".to_owned()));
+            calls.spawn(async move { (i, source.read(&queues).await.map_err(|error| error.to_string())) });
+        }
+    }
+    while let Some(done) = calls.join_next().await {
+        if let Ok((i, backlog)) = done {
+            backlogs[i] = Some(backlog);
+        }
+    }
+    backlogs
 }
 
 /// The platforms' answers to the changes of each turn.

@@ -12,15 +12,19 @@ use headcount_queue::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::peers::Glimpse;
 use crate::{
     account::{Account, ColdStarts},
-    act::{Action, Removals},
+    act::{Action, GivenBack, Removals},
     decide::{
         self, Decision, History, Memory,
-        limits::{self, Connections, Flow, Inputs, State},
+        limits::{self, Connections, Flow, Inputs, Range, State},
     },
     driver::{InstanceState, PoolStatus, Removal, ScalerDriver},
-    observe::{Demand, Gone, Observation, Reading, Roll, Standing, StoreReading, Unseen, Workload},
+    observe::{
+        Backlog, Demand, Gone, Observation, Reading, Roll, Standing, StoreReading, Unseen, Workload,
+        source::{self, Tide},
+    },
     pool::{Policy, PoolSpec},
 };
 
@@ -40,6 +44,9 @@ pub(super) struct Pool {
     pub(super) limits: State,
     pub(super) removals: Removals,
     pub(super) cold: ColdStarts,
+    pub(super) tide: Tide,
+    pub(super) glimpse: Glimpse,
+    pub(super) given_back: GivenBack,
     pub(super) due: Instant,
     /// When its memory was last written down.
     pub(super) remembered: Option<Instant>,
@@ -64,6 +71,9 @@ impl Pool {
             limits: State::default(),
             removals: Removals::default(),
             cold: ColdStarts::default(),
+            tide: Tide::default(),
+            glimpse: Glimpse::none(),
+            given_back: GivenBack::default(),
             due: Instant::now(),
             remembered: None,
         }
@@ -90,6 +100,8 @@ impl Pool {
         self.limits = limits;
         self.cold = memory.cold;
         self.removals = Removals::default();
+        self.tide = Tide::default();
+        self.given_back = GivenBack::default();
         self.roll = Roll::default();
         self.remembered = None;
     }
@@ -135,9 +147,11 @@ impl Pool {
             current: good.current(),
             instances: good.members.iter().filter(|member| member.listed).count() as u32 + good.unlisted,
             desired: good.limits.shared.then_some(good.desired),
-            flow: Some(self.flow(good, reading)),
-            connections: reading.connections.map(|connections| self.connections(connections.max, reading)),
-            foreign: None,
+            flow: good.foreign.is_none().then(|| self.flow(good, reading)),
+            // Those of another queue's workers are another database's.
+            connections: (reading.connections.filter(|_| good.foreign.is_none()))
+                .map(|connections| self.connections(connections.max, reading)),
+            foreign: good.foreign,
             orders: &orders,
         };
         self.limits.observe(&self.spec, &inputs);
@@ -147,6 +161,8 @@ impl Pool {
             self.spec.rules_in_force().schedule.timezone(),
             now,
         );
+        let range = Range::of(&self.spec, &self.limits, &inputs);
+        self.glimpse.look(good, &range, self.spec.max(), self.spec.assumed_slots());
         let history = &self.history;
         let decision =
             limits::bounded(&self.spec, &self.limits, &inputs, |spec| decide::decide(spec, seen, history, now));
@@ -211,6 +227,43 @@ impl Pool {
         connections
     }
 
+    /// Puts together what the platform says and what the pool's own source does: nobody beats there.
+    pub(super) fn assume(
+        &mut self,
+        reading: &StoreReading,
+        status: PoolStatus,
+        backlog: Backlog,
+    ) -> (Result<Observation, Unseen>, Gone) {
+        let limits = self.driver.limits(self.spec.name());
+        let roll = Reading {
+            pool: self.spec.name(),
+            limits: &limits,
+            status: &status,
+            workers: &[],
+            places: &[],
+            at: reading.at,
+        };
+        let mut muster = self.roll.muster(&roll);
+        source::assume(&mut muster.members, limits.boot, self.spec.assumed_slots(), reading.at);
+        let listed = status.instances.iter().filter(|i| i.state == InstanceState::Up).count() as u32;
+        let seen = Observation {
+            at: reading.at,
+            platform_age: status.age,
+            demand: Demand { ready: backlog.pending, ..Demand::default() },
+            workload: self.tide.work(self.spec.queues(), backlog),
+            members: muster.members,
+            vacant: Vec::new(),
+            desired: status.desired,
+            unlisted: status.desired.saturating_sub(listed),
+            trouble: status.trouble,
+            release: status.release,
+            foreign: Some(backlog),
+            peers: Vec::new(),
+            limits,
+        };
+        (Ok(seen), muster.gone)
+    }
+
     /// Puts the readings together, and frees the jobs of workers whose process is gone.
     pub(super) async fn observe(
         &mut self,
@@ -253,6 +306,9 @@ impl Pool {
             desired: status.desired,
             unlisted: status.desired.saturating_sub(listed),
             trouble: status.trouble,
+            release: status.release,
+            foreign: None,
+            peers: Vec::new(),
             limits,
         };
         if let Err(error) = self.foresee(store, reading, &mut seen.workload).await {

@@ -230,6 +230,7 @@ impl Simulation<'_> {
                 running: worker.running,
                 born_at: Some(at(worker.asked_at)),
                 started_at: up.then(|| at(worker.up_at)),
+                drained_for: None,
                 idle_for: None,
             }
         };
@@ -257,6 +258,9 @@ impl Simulation<'_> {
             members,
             unlisted: 0,
             trouble: None,
+            release: None,
+            foreign: None,
+            peers: Vec::new(),
             limits: self.setting.limits,
         }
     }

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use headcount_scaler::{
     CommandConfig, CommandDriver, Config, HerokuConfig, HerokuDriver, LocalConfig, LocalDriver, NoopDriver, PoolSpec,
-    ScalerDriver, Token,
-    config::{DriverConfig, PoolConfig},
+    ScalerDriver, SqlSource, Token,
+    config::{DriverConfig, PoolConfig, SourceConfig},
 };
 
 use crate::{
@@ -55,8 +55,7 @@ impl Drivers {
         let mut pools = Vec::new();
         let mut known = Vec::new();
         for pool in &config.pools {
-            obeyed(pool)?;
-            let spec = pool.spec().with_context(|| format!("pool {}", pool.name))?;
+            let spec = self.spec(pool).with_context(|| format!("pool {}", pool.name))?;
             let key = key(pool, config);
             let driver = match known.iter().chain(&self.known).find(|known: &&Known| known.key == key) {
                 Some(found) => Known { key, driver: Arc::clone(&found.driver), local: found.local.clone() },
@@ -75,6 +74,17 @@ impl Drivers {
             }
         }
         Ok(pools)
+    }
+
+    /// The pool, with its own source if it has one.
+    fn spec(&self, pool: &PoolConfig) -> Result<PoolSpec> {
+        let spec = pool.spec()?;
+        let Some(SourceConfig { sql, url_env, timeout }) = &pool.source else { return Ok(spec) };
+        let url = self.env.named(url_env)?.ok_or_else(|| {
+            refused(format!("{url_env} is not set: it holds the URL of the database that `source` asks (postgres://…)"))
+        })?;
+        let source = SqlSource::new(url, sql, *timeout).map_err(|why| refused(format!("{url_env}: {why}")))?;
+        Ok(spec.source(Arc::new(source)))
     }
 
     /// Ends the workers of this machine, within their grace and `limit`.
@@ -172,22 +182,6 @@ impl Drivers {
         // A worker has no business with the platform's keys.
         let config = env::PLATFORM_KEYS.iter().fold(config, |config, name| config.env_remove(*name));
         Ok(LocalDriver::new(config))
-    }
-}
-
-/// Refuses what a configuration may say and this program does not do yet: a pool that silently did otherwise than it is
-/// told would be worse.
-fn obeyed(pool: &PoolConfig) -> Result<()> {
-    let unheeded = [
-        (pool.source.is_some(), "source", "numbers are read from the store only"),
-        (pool.overflow_of.is_some(), "overflow_of", "give each queue to one pool"),
-        (pool.rules.drain_timeout.is_some(), "drain_timeout", "a drain takes as long as its jobs"),
-    ];
-    match unheeded.into_iter().find(|(given, ..)| *given) {
-        Some((_, key, instead)) => {
-            Err(refused(format!("pool {}: `{key}` is not built yet: {instead}; leave it out", pool.name)))
-        }
-        None => Ok(()),
     }
 }
 

@@ -39,6 +39,7 @@ fn member(n: u32, standing: Standing, running: u32, idle_for: Option<Duration>) 
         oldest: (running > 0).then_some((JobId(1), S)),
         born_at: None,
         started_at: Some(at(n)),
+        drained_for: None,
         idle_for,
     }
 }
@@ -54,13 +55,16 @@ fn seen(second: u32, members: Vec<Member>) -> Observation {
         vacant: Vec::new(),
         unlisted: 0,
         trouble: None,
+        release: None,
+        foreign: None,
+        peers: Vec::new(),
         limits: LIMITS,
     }
 }
 
 fn planned(seen: &Observation, step: Step) -> Plan {
     let decision = Decision { step, wish: None, reason: crate::decide::Reason::KeepLast { left: S }, bound: None };
-    plan(&spec(), seen, &decision, &mut Removals::default(), S)
+    plan(&spec(), seen, &decision, &mut Removals::default(), &mut GivenBack::default(), S)
 }
 
 fn numbers<'i>(ids: impl IntoIterator<Item = &'i InstanceId>) -> Vec<u32> {
@@ -186,7 +190,7 @@ fn a_leaving_one_stays_only_after_a_reading_that_shows_it_long_after_the_removal
     let stays = |removals: &mut Removals, second, ending| {
         let mut leaving = member(1, Standing::Leaving, 0, None);
         leaving.ending = ending;
-        plan(&spec, &seen(second, vec![leaving]), &decision, removals, 20 * S).keep.len()
+        plan(&spec, &seen(second, vec![leaving]), &decision, removals, &mut GivenBack::default(), 20 * S).keep.len()
     };
     removals.sent(&[InstanceId::from("i-001")], at(100));
     assert_eq!(stays(&mut removals, 120, false), 0);
@@ -195,6 +199,53 @@ fn a_leaving_one_stays_only_after_a_reading_that_shows_it_long_after_the_removal
     assert_eq!(stays(&mut removals, 130, false), 0);
     assert_eq!(stays(&mut removals, 150, false), 0);
     assert_eq!(stays(&mut removals, 151, false), 1);
+}
+
+fn patient(timeout: Duration) -> PoolSpec {
+    spec().rules(crate::decide::limits::Rules { drain_timeout: Some(timeout), ..Default::default() }).unwrap()
+}
+
+fn step(step: Step) -> Decision {
+    Decision { step, wish: Some(0), reason: crate::decide::Reason::KeepLast { left: S }, bound: None }
+}
+
+#[test]
+fn a_drain_that_takes_too_long_is_given_back_and_its_place_is_left_alone_for_as_long() {
+    use Standing::{Active, Drained};
+    let (spec, mut given_back) = (patient(30 * S), GivenBack::default());
+    let mut tick = |second, standing, running, drained: u32, decided| {
+        let place = Member { drained_for: Some(drained * S), ..member(1, standing, running, None) };
+        let seen = seen(second, vec![place]);
+        let plan = plan(&spec, &seen, &step(decided), &mut Removals::default(), &mut given_back, S);
+        assert_eq!(numbers(&plan.given_back), numbers(&plan.recall));
+        (numbers(&plan.recall), numbers(&plan.renew), numbers(&plan.drain))
+    };
+    let (keep, shrink) = (Step::Keep(0), Step::Shrink { from: 1, to: 0 });
+    assert_eq!(tick(100, Drained, 1, 29, keep), (vec![], vec![1], vec![]), "it may take so long");
+    assert_eq!(tick(101, Drained, 0, 40, keep), (vec![], vec![1], vec![]), "it works no more, and is about to go");
+    assert_eq!(tick(102, Drained, 1, 30, keep), (vec![1], vec![], vec![]));
+    for second in 103..132 {
+        assert_eq!(tick(second, Active, 1, 0, shrink), (vec![], vec![], vec![]), "second {second}");
+    }
+    assert_eq!(tick(132, Active, 1, 0, shrink), (vec![], vec![], vec![1]));
+}
+
+#[test]
+fn where_the_highest_go_first_nothing_below_a_place_that_was_given_back_is_drained() {
+    use Standing::{Active, Drained};
+    let (spec, mut given_back) = (patient(30 * S), GivenBack::default());
+    let idle = |n| Member { drained_for: Some(9 * S), ..member(n, Drained, 0, Some(S)) };
+    let vain = Member { drained_for: Some(60 * S), ..member(2, Drained, 1, None) };
+    let seen = highest(99, vec![idle(1), vain, idle(3)]);
+    let plan = plan(&spec, &seen, &step(Step::Keep(0)), &mut Removals::default(), &mut given_back, S);
+    assert_eq!(
+        (numbers(&plan.given_back), numbers(&plan.recall), numbers(&plan.renew)),
+        (vec![2], vec![2, 1], vec![3])
+    );
+    let seen = highest(100, (1..=3).map(|n| member(n, Active, u32::from(n == 2), None)).collect());
+    let shrink = step(Step::Shrink { from: 3, to: 0 });
+    let plan = super::plan(&spec, &seen, &shrink, &mut Removals::default(), &mut given_back, S);
+    assert_eq!((numbers(&plan.drain), plan.blocked_by.map(|(by, ..)| by)), (vec![3], Some("i-002".into())));
 }
 
 /// A pool of workers with one slot each, its platform and its queue.
@@ -206,6 +257,7 @@ struct World {
     started: u32,
     history: History,
     removals: Removals,
+    given_back: GivenBack,
     /// Whether its platform removes the highest numbers.
     highest: bool,
 }
@@ -258,7 +310,7 @@ impl World {
         let before = self.workers.len() as u32;
         let view = if blind { Err(crate::observe::Unseen::Store("gone".into())) } else { Ok(seen.clone()) };
         let decision = decide(&spec(), &view, &self.history, at(now));
-        let plan = plan(&spec(), &seen, &decision, &mut self.removals, 20 * S);
+        let plan = plan(&spec(), &seen, &decision, &mut self.removals, &mut self.given_back, 20 * S);
         match decision.wish {
             Some(wish) => self.history.note(wish, self.ready > 0 || seen.running() > 0, 5 * S, at(now)),
             None => self.history.lost_sight(),

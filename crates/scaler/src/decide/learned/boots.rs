@@ -80,6 +80,11 @@ impl Boots {
         self.quantile(0.9, assumed)
     }
 
+    /// How long 19 of 20 take at most.
+    pub fn slow(&self, assumed: Duration) -> Duration {
+        self.quantile(0.95, assumed)
+    }
+
     /// After how long an instance without a worker is no longer booting but lost: twice what 19 of 20 take.
     pub fn overdue(&self, assumed: Duration) -> Duration {
         // What is assumed for this is a time without doubt, and no time that a boot takes.
@@ -139,6 +144,7 @@ mod tests {
             running: 0,
             born_at: Some(at(born)),
             started_at: up.map(at),
+            drained_for: None,
             idle_for: None,
         };
         Observation {
@@ -151,6 +157,9 @@ mod tests {
             desired: members.len() as u32 + unlisted,
             unlisted,
             trouble: None,
+            release: None,
+            foreign: None,
+            peers: Vec::new(),
             limits: Limits::DEFAULT,
         }
     }

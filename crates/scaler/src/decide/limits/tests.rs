@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{orders::Override, *};
 use crate::{
-    act::{Removals, plan},
+    act::{GivenBack, Removals, plan},
     decide::{Decision, History, Step, decide},
     driver::{Applied, Change, DriverError, InstanceId, Limits, PoolRef},
     observe::{Demand, Member, source::Backlog},
@@ -44,6 +44,7 @@ fn seen(ready: u64, active: u32, now: DateTime<Utc>) -> Observation {
         slots: 1,
         running: 0,
         started_at: None,
+        drained_for: None,
         idle_for: None,
     };
     Observation {
@@ -56,6 +57,9 @@ fn seen(ready: u64, active: u32, now: DateTime<Utc>) -> Observation {
         members: (0..active).map(member).collect(),
         unlisted: 0,
         trouble: None,
+        release: None,
+        foreign: None,
+        peers: Vec::new(),
         limits: Limits::DEFAULT,
     }
 }
@@ -406,7 +410,14 @@ fn a_spent_budget_lowers_the_wish_and_ends_nobody_at_work() {
     }
     let seen = Ok(seen);
     let decision = bounded(&pool.spec, &pool.state, &inputs, |spec| decide(spec, &seen, &quiet(pool.now), pool.now));
-    let plan = plan(&pool.spec, seen.as_ref().unwrap(), &decision, &mut Removals::default(), Duration::ZERO);
+    let plan = plan(
+        &pool.spec,
+        seen.as_ref().unwrap(),
+        &decision,
+        &mut Removals::default(),
+        &mut GivenBack::default(),
+        Duration::ZERO,
+    );
     assert_eq!(
         (plan.drain.len(), plan.remove.len(), plan.grow_to),
         (3, 0, None),

@@ -38,6 +38,7 @@ fn seen(second: u32, up: u32, queues: Vec<QueueWork>) -> Observation {
         running: 0,
         born_at: None,
         started_at: None,
+        drained_for: None,
         idle_for: None,
     };
     let ready = queues.iter().map(QueueWork::ready).sum();
@@ -51,6 +52,9 @@ fn seen(second: u32, up: u32, queues: Vec<QueueWork>) -> Observation {
         desired: up,
         unlisted: 0,
         trouble: None,
+        release: None,
+        foreign: None,
+        peers: Vec::new(),
         limits: LIMITS,
     }
 }
