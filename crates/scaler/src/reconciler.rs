@@ -400,7 +400,7 @@ impl Reconciler {
         };
         let decision = pool.decide(&seen, reading.as_ref().ok());
         let mut plan = Plan::default();
-        if let (Ok(seen), Some(_), false) = (&seen, decision.wish, dry_run) {
+        if let (Ok(seen), false) = (&seen, dry_run) {
             plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, patience);
             if !plan.drain.is_empty() {
                 pool.limits.drained(seen.at);
@@ -436,7 +436,11 @@ impl Reconciler {
                     }
                 }
             }
-            turn.actions.push(Action::Asked { change, answer });
+            // What is said again at every tick is worth telling when it did something.
+            let told = !matches!((&change, &answer), (Change::Extend { .. }, Ok(Applied { changed: false, .. })));
+            if told {
+                turn.actions.push(Action::Asked { change, answer });
+            }
         }
     }
 }

@@ -87,11 +87,7 @@ impl Body {
         let metadata = Metadata::of(instance, region).expect("a port for the metadata");
         let (end, ending) = watch::channel(false);
         let worker = worker.map(|program| {
-            program
-                .env("HEADCOUNT_INSTANCE", instance)
-                .env(ENDPOINT, &metadata.endpoint)
-                .env("AWS_REGION", region)
-                .start()
+            program.env(ENDPOINT, &metadata.endpoint).env("AWS_REGION", region).start()
         });
         let instance = instance.to_owned();
         (Self { metadata, end }, live(instance, worker, ending, grace))

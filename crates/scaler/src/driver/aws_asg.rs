@@ -8,13 +8,14 @@
 //! for all its groups at every look, and beside it, every few minutes, for the lifecycle hooks, and for the activities
 //! of a group whose instances do not come. It needs these permissions, all `autoscaling:`: `DescribeAutoScalingGroups`,
 //! `DescribeScalingActivities`, `DescribeLifecycleHooks`, `SetDesiredCapacity`,
-//! `TerminateInstanceInAutoScalingGroup`, `CompleteLifecycleAction`.
+//! `TerminateInstanceInAutoScalingGroup`, `CompleteLifecycleAction`, `RecordLifecycleActionHeartbeat`.
 //!
 //! A worker's instance name must be the instance's id (`i-0123456789abcdef0`).
 
 mod calls;
 mod config;
 mod failure;
+mod hooks;
 mod memory;
 mod reading;
 mod removal;
@@ -144,6 +145,10 @@ impl AwsDriver {
                 (Ok(group), Change::Remove { pool, instances, .. }) => {
                     self.remove(pool, group, instances, deadline).await
                 }
+                (Ok(group), Change::Complete { pool, instances }) => {
+                    self.complete(pool, group, instances, deadline).await
+                }
+                (Ok(group), Change::Extend { pool, instances }) => self.extend(pool, group, instances, deadline).await,
             });
         }
         answers
