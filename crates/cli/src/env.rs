@@ -27,8 +27,10 @@ pub(crate) const URL: Variable =
 pub(crate) const DATABASE_URL: Variable =
     Variable { name: "DATABASE_URL", meaning: "the store's URL, where neither is given; never used by `run`" };
 /// The instance.
-pub(crate) const INSTANCE: Variable =
-    Variable { name: "HEADCOUNT_INSTANCE", meaning: "what the platform calls the instance that it works on; on EC2 it is asked for" };
+pub(crate) const INSTANCE: Variable = Variable {
+    name: "HEADCOUNT_INSTANCE",
+    meaning: "what the platform calls the instance that it works on; on EC2 it is asked for",
+};
 /// The pool.
 pub(crate) const POOL: Variable =
     Variable { name: "HEADCOUNT_POOL", meaning: "the pool of a worker, where --pool is not given" };

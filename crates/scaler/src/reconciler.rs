@@ -437,7 +437,8 @@ impl Reconciler {
                 }
             }
             // What is said again at every tick is worth telling when it did something.
-            let told = !matches!((&change, &answer), (Change::Extend { .. }, Ok(Applied { changed: false, .. })));
+            let repeated = matches!(change, Change::Extend { .. } | Change::Complete { .. });
+            let told = !repeated || answer.as_ref().map_or(true, |applied| applied.changed);
             if told {
                 turn.actions.push(Action::Asked { change, answer });
             }

@@ -1,6 +1,6 @@
 //! The machine that a worker runs on, where it is an instance of EC2: which one, and whether it is about to end.
 //!
-//! Asked is the metadata service of the machine itself (IMDSv2), which needs no permissions: it is no provider's API. An
+//! Asked is the metadata service of the machine itself (`IMDSv2`), which needs no permissions: it is no provider's API. An
 //! instance that Auto Scaling ends, and a Spot instance that is taken back, hear it there and nowhere else, minutes before
 //! the TERM.
 

@@ -94,7 +94,7 @@ impl Answer {
     /// Writes it, and ends the connection.
     pub(super) async fn write(&self, stream: &mut TcpStream) -> io::Result<()> {
         let Self { status, body, date } = self;
-        let date = date.iter().map(|date| format!("date: {date}\r\n")).collect::<String>();
+        let date = date.as_ref().map_or_else(String::new, |date| format!("date: {date}\r\n"));
         let kind = if body.starts_with('<') { "text/xml" } else { "text/plain" };
         let head = format!(
             "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-type: {kind}\r\n{date}content-length: {}\r\n\r\n",

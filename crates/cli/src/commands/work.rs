@@ -53,7 +53,7 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 /// runs finish within the grace, gives the rest back at no cost, and ends with 0, or with 93 if jobs were given back.
 /// HUP and INT: it lets everything finish, however long that takes; a second INT ends it at once.
 ///
-/// On an instance of EC2 it asks the metadata service (IMDSv2) for the instance's id, unless HEADCOUNT_INSTANCE names it,
+/// On an instance of EC2 it asks the metadata service for the instance's id, unless HEADCOUNT_INSTANCE names it,
 /// and for the instance's end. When Auto Scaling ends the instance, it lets everything finish; when a Spot instance is
 /// taken back, it is out by then, as on a TERM. AWS_EC2_METADATA_DISABLED=true turns that off.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,11 @@
 //! `DescribeScalingActivities`, `DescribeLifecycleHooks`, `SetDesiredCapacity`,
 //! `TerminateInstanceInAutoScalingGroup`, `CompleteLifecycleAction`, `RecordLifecycleActionHeartbeat`.
 //!
-//! A worker's instance name must be the instance's id (`i-0123456789abcdef0`).
+//! A worker's instance name must be the instance's id (`i-0123456789abcdef0`), as `headcount work` finds it on EC2.
+//!
+//! What the group ends on its own waits in its termination hook while jobs run there, and is let go as soon as they are
+//! settled. A scaler that was killed is followed by another within 30 s: a hook that waits for 60 s or more bridges that.
+//! No hook can be made to wait for longer than a hundred times its own time, or 48 h.
 
 mod calls;
 mod config;
