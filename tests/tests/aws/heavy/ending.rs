@@ -59,7 +59,7 @@ impl Scene {
     }
 
     fn notes(&self, job: &str) -> String {
-        std::fs::read_to_string(self.place.folder.file(&format!("job.{job}"))).unwrap_or_default()
+        std::fs::read_to_string(self.place.folder.file(format!("job.{job}"))).unwrap_or_default()
     }
 
     /// Somebody else terminates the instance: as for a rebalanced zone, another comes in its place unless `last`.
