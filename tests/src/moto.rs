@@ -20,6 +20,7 @@ pub mod xml;
 
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
+use chrono::SecondsFormat;
 use tokio::{net::TcpListener, sync::OnceCell, task::JoinSet};
 
 use crate::{
@@ -265,8 +266,8 @@ impl Aws {
         self.look(group).await;
     }
 
-    /// Starts such a program on each instance that boots from now on. It finds its instance's name in
-    /// `HEADCOUNT_INSTANCE`, and the metadata service at `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
+    /// Starts such a program, which may depend on the instance's name, on each instance that boots from now on. It finds
+    /// the metadata service at `AWS_EC2_METADATA_SERVICE_ENDPOINT`, and there its name, as on EC2.
     pub fn workers(&self, worker: impl Fn(&str) -> Program + Send + Sync + 'static) {
         self.proxy.lock().worker = Some(Arc::new(worker));
     }
@@ -287,14 +288,15 @@ impl Aws {
         Some(state.machines.get(instance)?.body.as_ref()?.metadata.endpoint.clone())
     }
 
-    /// A Spot instance is told that it will be taken back.
+    /// A Spot instance is told that it will be taken back so soon. That it then goes is the test's to do.
     ///
     /// # Panics
     /// When it is not there.
-    pub fn take_back(&self, instance: &str) {
+    pub fn take_back(&self, instance: &str, within: Duration) {
         let state = self.proxy.lock();
         let body = state.machines.get(instance).and_then(|machine| machine.body.as_ref()).expect("it has booted");
-        body.metadata.set(imds::SPOT_ACTION, r#"{"action":"terminate","time":"2026-01-01T00:02:00Z"}"#);
+        let time = (imds::now() + within).to_rfc3339_opts(SecondsFormat::Secs, true);
+        body.metadata.set(imds::SPOT_ACTION, &format!(r#"{{"action":"terminate","time":"{time}"}}"#));
     }
 
     /// Has the next calls of this kind go wrong, one after the other.

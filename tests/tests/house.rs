@@ -91,6 +91,24 @@ fn crates_know_each_other_one_way_only() {
 }
 
 #[test]
+fn only_a_driver_calls_a_platform_and_a_worker_its_own_machine() {
+    let speaks = |line: &str| {
+        ["client::conn", "aws_sdk_", "TcpStream::connect", "reqwest::"].iter().any(|mark| line.contains(mark))
+    };
+    let callers: Vec<String> = files("crates", ".rs")
+        .into_iter()
+        .filter(|(name, text)| !name.contains("/tests") && code(text).any(|(_, line)| speaks(line)))
+        .map(|(name, _)| name)
+        .collect();
+    // The metadata service of an EC2 instance is a part of that machine: it knows no other, and needs no permissions.
+    let own_machine = |name: &&String| *name == "crates/worker/src/ec2.rs";
+    assert_eq!(callers.iter().filter(own_machine).count(), 1, "it has moved: say here where it is");
+    let elsewhere: Vec<_> =
+        callers.iter().filter(|name| !name.starts_with("crates/scaler/src/driver/") && !own_machine(name)).collect();
+    assert_eq!(elsewhere, [""; 0]);
+}
+
+#[test]
 fn what_is_pure_takes_the_time_as_an_argument_and_does_no_io() {
     let impure = ["tokio", "async fn", "Instant::now", "Utc::now", "SystemTime", "std::fs", "std::net", "std::env"];
     let pure = |name: &str| {

@@ -27,8 +27,10 @@ pub(crate) const URL: Variable =
 pub(crate) const DATABASE_URL: Variable =
     Variable { name: "DATABASE_URL", meaning: "the store's URL, where neither is given; never used by `run`" };
 /// The instance.
-pub(crate) const INSTANCE: Variable =
-    Variable { name: "HEADCOUNT_INSTANCE", meaning: "what the platform calls the instance that it works on" };
+pub(crate) const INSTANCE: Variable = Variable {
+    name: "HEADCOUNT_INSTANCE",
+    meaning: "what the platform calls the instance that it works on; on EC2 it is asked for",
+};
 /// The pool.
 pub(crate) const POOL: Variable =
     Variable { name: "HEADCOUNT_POOL", meaning: "the pool of a worker, where --pool is not given" };
@@ -62,6 +64,17 @@ pub(crate) const AWS_REGION: Variable =
 /// The region, by its older name.
 pub(crate) const AWS_DEFAULT_REGION: Variable =
     Variable { name: "AWS_DEFAULT_REGION", meaning: "the same, where AWS_REGION is not set" };
+
+/// The metadata of the machine.
+pub(crate) const AWS_EC2_METADATA_SERVICE_ENDPOINT: Variable = Variable {
+    name: "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    meaning: "where a worker on EC2 asks for its instance's id and end, instead of http://169.254.169.254",
+};
+/// Whether they are asked for.
+pub(crate) const AWS_EC2_METADATA_DISABLED: Variable = Variable {
+    name: "AWS_EC2_METADATA_DISABLED",
+    meaning: "true: a worker on EC2 does not ask for its instance's id and end",
+};
 
 /// What opens the platforms: workers on this machine do not get these.
 pub(crate) const PLATFORM_KEYS: [&str; 4] =
@@ -99,6 +112,8 @@ pub(crate) const ALL: &[&Variable] = &[
     &AWS_REGION,
     &AWS_DEFAULT_REGION,
     &AWS_ENDPOINT_URL,
+    &AWS_EC2_METADATA_SERVICE_ENDPOINT,
+    &AWS_EC2_METADATA_DISABLED,
     &LOG,
     &NO_COLOR,
     &XDG_DATA_HOME,

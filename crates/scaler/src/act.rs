@@ -5,6 +5,10 @@
 //! is the platform told to remove it. If the platform refuses, the place goes back to drained, from where it can be
 //! recalled. One that is leaving never is.
 //!
+//! What the platform ends on its own (a zone is rebalanced, a Spot instance is taken back) goes the same way, as far as the
+//! platform waits for word: it is drained, it gets more time while jobs run there, and the platform may end it once the
+//! store has let it go.
+//!
 //! A drain belongs to the place and not to the process: what the platform restarts there comes up drained.
 
 pub mod plan;
@@ -99,7 +103,9 @@ pub async fn prepare(
     actions: &mut Vec<Action>,
 ) -> Vec<Change> {
     let mut leaving = Vec::new();
-    if let Err(error) = in_store(store, fence, pool, plan, actions, &mut leaving).await {
+    let mut complete = Vec::new();
+    let done = in_store(store, fence, pool, plan, actions, (&mut leaving, &mut complete)).await;
+    if let Err(error) = done {
         actions.push(Action::Failed(error.to_string()));
     }
     let mut changes = Vec::new();
@@ -114,6 +120,12 @@ pub async fn prepare(
     if let Some(size) = plan.grow_to {
         changes.push(Change::GrowTo { pool: pool.clone(), size });
     }
+    if !plan.extend.is_empty() {
+        changes.push(Change::Extend { pool: pool.clone(), instances: plan.extend.clone() });
+    }
+    if !complete.is_empty() {
+        changes.push(Change::Complete { pool: pool.clone(), instances: complete });
+    }
     changes
 }
 
@@ -123,9 +135,18 @@ async fn in_store(
     pool: &PoolRef,
     plan: &Plan,
     actions: &mut Vec<Action>,
-    leaving: &mut Vec<InstanceId>,
+    (leaving, complete): (&mut Vec<InstanceId>, &mut Vec<InstanceId>),
 ) -> Result<()> {
     let pool = pool.as_str();
+    // These first: the platform's patience with them has an end.
+    if !plan.shut.is_empty() {
+        store.withhold(fence, pool, &names(&plan.shut), DRAIN_LEASE).await?;
+    }
+    for (instance, epoch) in &plan.dismiss {
+        if store.let_go(fence, pool, instance.as_str(), *epoch, REMOVAL_LEASE).await? {
+            complete.push(instance.clone());
+        }
+    }
     if !plan.forget.is_empty() {
         store.forget(fence, pool, &names(&plan.forget)).await?;
     }

@@ -175,6 +175,15 @@ pub enum InstanceState {
     Up,
     /// It was told to end.
     Ending,
+    /// The same, and the platform waits for word that it may: [`Change::Complete`], or [`Change::Extend`] for more time.
+    Held,
+}
+
+impl InstanceState {
+    /// Whether it was told to end.
+    pub const fn is_ending(self) -> bool {
+        matches!(self, Self::Ending | Self::Held)
+    }
 }
 
 /// An instance that is no more.
@@ -239,13 +248,40 @@ pub enum Change {
         /// How many instances remain.
         size: u32,
     },
+    /// The platform ends these and [waits](InstanceState::Held) for word: nothing runs there, and nothing will. Only asked
+    /// of a driver that shows such.
+    Complete {
+        /// The pool.
+        pool: PoolRef,
+        /// Which.
+        instances: Vec<InstanceId>,
+    },
+    /// The platform ends these and waits for word: jobs still run there, so it is to go on waiting. Asked at every tick; a
+    /// driver passes it on as often as the platform needs it, and answers that nothing was changed in between.
+    Extend {
+        /// The pool.
+        pool: PoolRef,
+        /// Which.
+        instances: Vec<InstanceId>,
+    },
 }
 
 impl Change {
     /// The pool that is changed.
     pub fn pool(&self) -> &PoolRef {
         match self {
-            Self::GrowTo { pool, .. } | Self::Remove { pool, .. } => pool,
+            Self::GrowTo { pool, .. }
+            | Self::Remove { pool, .. }
+            | Self::Complete { pool, .. }
+            | Self::Extend { pool, .. } => pool,
+        }
+    }
+
+    /// The size that it leads to; none if it is about instances that count no longer.
+    pub fn size(&self) -> Option<u32> {
+        match self {
+            Self::GrowTo { size, .. } | Self::Remove { size, .. } => Some(*size),
+            Self::Complete { .. } | Self::Extend { .. } => None,
         }
     }
 }
@@ -255,14 +291,18 @@ impl fmt::Display for Change {
         match self {
             Self::GrowTo { size, .. } => write!(f, "grow to {size}"),
             Self::Remove { instances, size, .. } => {
-                f.write_str("remove ")?;
-                for (i, instance) in instances.iter().enumerate() {
-                    write!(f, "{}{instance}", if i == 0 { "" } else { ", " })?;
-                }
+                list(f, "remove", instances)?;
                 write!(f, ", leaving {size}")
             }
+            Self::Complete { instances, .. } => list(f, "let the platform end", instances),
+            Self::Extend { instances, .. } => list(f, "have the platform wait for", instances),
         }
     }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, what: &str, instances: &[InstanceId]) -> fmt::Result {
+    f.write_str(what)?;
+    instances.iter().enumerate().try_for_each(|(i, id)| write!(f, "{} {id}", if i == 0 { "" } else { "," }))
 }
 
 /// The platform has taken a change.

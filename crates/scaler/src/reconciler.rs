@@ -426,7 +426,7 @@ impl Reconciler {
         }
         let decision = pool.decide(&seen, reading.as_ref().ok());
         let mut plan = Plan::default();
-        if let (Ok(seen), Some(_), false) = (&seen, decision.wish, dry_run) {
+        if let (Ok(seen), false) = (&seen, dry_run) {
             plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, &mut pool.given_back, patience);
             if !plan.drain.is_empty() || !plan.end.is_empty() {
                 pool.limits.drained(seen.at);
@@ -464,7 +464,12 @@ impl Reconciler {
                     }
                 }
             }
-            turn.actions.push(Action::Asked { change, answer });
+            // What is said again at every tick is worth telling when it did something.
+            let repeated = matches!(change, Change::Extend { .. } | Change::Complete { .. });
+            let told = !repeated || answer.as_ref().map_or(true, |applied| applied.changed);
+            if told {
+                turn.actions.push(Action::Asked { change, answer });
+            }
         }
     }
 }

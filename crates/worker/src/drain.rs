@@ -18,8 +18,10 @@ pub(crate) enum Phase {
     Running,
     /// Claim nothing; let everything that runs finish.
     Finish,
-    /// The same, with the grace counted from here.
-    Grace(Instant),
+    /// The same, being out by then.
+    By(Instant),
+    /// The same, with the grace counted from `at`, but out by the time that was named before, if one was.
+    Grace { at: Instant, by: Option<Instant> },
     /// At once.
     Now(Instant),
 }
@@ -32,7 +34,13 @@ impl Stopper {
     /// Stops within the grace, as on a TERM: nothing more is claimed, what has not started is given back at once,
     /// running handlers are told, and those that do not end in time are dropped and their jobs given back.
     pub fn stop(&self) {
-        self.raise(Phase::Grace(Instant::now()));
+        self.raise(Phase::Grace { at: Instant::now(), by: None });
+    }
+
+    /// Stops so as to be out by this time: the same as [`stop`](Self::stop), with a time of its own instead of the grace.
+    /// For a machine that has said when it ends. A stop that follows counts its grace, but does not prolong this.
+    pub fn stop_by(&self, time: Instant) {
+        self.raise(Phase::By(time));
     }
 
     /// Stops at once: running handlers are dropped and their jobs given back.
@@ -54,7 +62,10 @@ impl Stopper {
             // Two graces count from the first: a second TERM does not prolong it.
             let harder = std::mem::discriminant(phase) != std::mem::discriminant(&to) && *phase < to;
             if harder {
-                *phase = to;
+                *phase = match (*phase, to) {
+                    (Phase::By(by), Phase::Grace { at, .. }) => Phase::Grace { at, by: Some(by) },
+                    (_, to) => to,
+                };
             }
             harder
         });
@@ -76,11 +87,20 @@ impl Deadlines {
         let margin = margin(grace);
         match phase {
             Phase::Running | Phase::Finish => None,
-            Phase::Grace(at) => {
-                Some(Self { drop_at: at + grace.saturating_sub(margin), out_at: at + grace.saturating_sub(margin / 4) })
+            Phase::By(end) => Some(Self::before(end, margin)),
+            Phase::Grace { at, by } => {
+                let end = at + grace;
+                Some(Self::before(by.map_or(end, |by| by.min(end)), margin))
             }
             Phase::Now(at) => Some(Self { drop_at: at, out_at: at + margin * 3 / 4 }),
         }
+    }
+
+    /// What must be over at `end`, with this margin for giving jobs back.
+    fn before(end: Instant, margin: Duration) -> Self {
+        // A time that has passed is now; no clock goes below its beginning.
+        let earlier = |by: Duration| end.checked_sub(by).unwrap_or(end);
+        Self { drop_at: earlier(margin), out_at: earlier(margin / 4) }
     }
 
     /// How long the farewell may take, from now: until shortly before the grace ends.
@@ -112,7 +132,7 @@ mod tests {
         assert_eq!(*phase.borrow(), Phase::Finish);
         stopper.stop();
         let first = *phase.borrow();
-        assert!(matches!(first, Phase::Grace(_)));
+        assert!(matches!(first, Phase::Grace { .. }));
         stopper.stop();
         stopper.finish();
         assert_eq!(*phase.borrow(), first);
@@ -121,11 +141,29 @@ mod tests {
     }
 
     #[test]
+    fn a_term_does_not_prolong_what_was_to_end_by_a_time() {
+        let (stopper, grace) = (Stopper::new(), Duration::from_secs(20));
+        let phase = stopper.watch();
+        let end = Instant::now() + Duration::from_secs(5);
+        stopper.stop_by(end);
+        let alone = Deadlines::of(*phase.borrow(), grace).unwrap();
+        assert_eq!(alone.drop_at + Duration::from_secs(2), end);
+        stopper.stop();
+        assert_eq!(Deadlines::of(*phase.borrow(), grace), Some(alone));
+        stopper.stop_by(end + Duration::from_hours(1));
+        assert_eq!(Deadlines::of(*phase.borrow(), grace), Some(alone));
+        let (late, sooner) = (Stopper::new(), Duration::from_secs(1));
+        late.stop_by(end);
+        late.stop();
+        assert!(Deadlines::of(*late.watch().borrow(), sooner).unwrap().out_at < alone.drop_at, "the grace is shorter");
+    }
+
+    #[test]
     fn everything_is_out_before_the_grace_ends() {
         let at = Instant::now();
         for (grace, margin) in [(25.0, 2.5), (10.0, 2.0), (1.0, 0.5), (100.0, 10.0)] {
             let grace = Duration::from_secs_f64(grace);
-            let deadlines = Deadlines::of(Phase::Grace(at), grace).unwrap();
+            let deadlines = Deadlines::of(Phase::Grace { at, by: None }, grace).unwrap();
             assert_eq!(deadlines.drop_at + Duration::from_secs_f64(margin), at + grace);
             assert!(deadlines.drop_at < deadlines.out_at && deadlines.out_at < at + grace);
         }

@@ -10,6 +10,9 @@ pub enum Error {
     /// The store refused the worker.
     #[error(transparent)]
     Store(#[from] headcount_queue::Error),
+    /// The metadata of the EC2 instance that it runs on could not be read: it goes on without, or tries again.
+    #[error("the metadata service of this EC2 instance does not answer")]
+    Metadata(#[source] std::io::Error),
     /// The operating system refused something that the worker needs to run at all.
     #[error("{what} is not to be had from the operating system")]
     System {

@@ -5,7 +5,8 @@
 //!
 //! In reading order: [`Builder`] says what a worker is told, [`Handler`] what runs a job, `run` how one attempt ends,
 //! `claim` how jobs come in and outcomes go out, `waking` how it hears of
-//! them, `heartbeat` how others know that it lives, [`Stopper`] how it stops.
+//! them, `heartbeat` how others know that it lives, [`Stopper`] how it stops, [`ec2`] how it hears of its
+//! machine's end.
 
 mod error;
 mod config;
@@ -24,6 +25,7 @@ mod nice;
 mod verbosity;
 #[cfg(test)]
 mod sample;
+pub mod ec2;
 pub mod exec;
 pub mod signals;
 

@@ -28,6 +28,8 @@ pub(super) struct Request {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
+    /// When it was given, where that is said.
+    pub(super) date: Option<String>,
 }
 
 impl Request {
@@ -80,21 +82,22 @@ impl Request {
         let answer = timeout(LIMIT, ask).await.map_err(io::Error::other)??;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok(Answer { status: status.ok_or(io::ErrorKind::InvalidData)?, body: body.to_owned() })
+        Ok(Answer::new(status.ok_or(io::ErrorKind::InvalidData)?, body))
     }
 }
 
 impl Answer {
     pub(super) fn new(status: u16, body: impl Into<String>) -> Self {
-        Self { status, body: body.into() }
+        Self { status, body: body.into(), date: None }
     }
 
     /// Writes it, and ends the connection.
     pub(super) async fn write(&self, stream: &mut TcpStream) -> io::Result<()> {
-        let Self { status, body } = self;
+        let Self { status, body, date } = self;
+        let date = date.as_ref().map_or_else(String::new, |date| format!("date: {date}\r\n"));
         let kind = if body.starts_with('<') { "text/xml" } else { "text/plain" };
         let head = format!(
-            "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-type: {kind}\r\n{date}content-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await?;

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -57,6 +58,13 @@ impl Metadata {
     }
 }
 
+/// The service's clock, which is no worker's: an hour ahead.
+pub(super) fn now() -> DateTime<Utc> {
+    #[expect(clippy::disallowed_methods, reason = "it stands for a clock outside of the product")]
+    let now = Utc::now();
+    now + TimeDelta::hours(1)
+}
+
 async fn serve(mut stream: TcpStream, values: &Mutex<BTreeMap<String, String>>) -> io::Result<()> {
     let Some(request) = Request::read(&mut stream).await? else { return Ok(()) };
     let answer = match (&*request.method, &*request.path) {
@@ -73,5 +81,6 @@ async fn serve(mut stream: TcpStream, values: &Mutex<BTreeMap<String, String>>) 
                 .map_or_else(|| Answer::new(404, "not there"), |v| Answer::new(200, v))
         }
     };
+    let answer = Answer { date: Some(now().to_rfc2822()), ..answer };
     answer.write(&mut stream).await
 }

@@ -167,6 +167,11 @@ impl Proxy {
         };
         match action {
             "CompleteLifecycleAction" => self.proceed(instance, None),
+            "RecordLifecycleActionHeartbeat" => {
+                if let Some(patience) = self.patience(&group).await? {
+                    self.waits(instance, patience);
+                }
+            }
             "DescribeScalingActivities" => return Ok(self.with_activities(answer, &group)),
             _ if !group.is_empty() => drop(self.refresh(&group).await?),
             _ => {}
@@ -404,14 +409,23 @@ impl Proxy {
         drop(state);
         match held {
             None => self.proceed(id, Some(wait)),
-            Some(patience) => {
-                let (proxy, id) = (Arc::clone(self), id.to_owned());
-                self.spawn(async move {
-                    tokio::time::sleep(patience).await;
-                    proxy.proceed(&id, Some(wait));
-                });
-            }
+            Some(patience) => self.waits(id, patience),
         }
+    }
+
+    /// An instance waits in its hook for so long from now.
+    fn waits(self: &Arc<Self>, id: &str, patience: Duration) {
+        let mut state = self.lock();
+        state.waits += 1;
+        let wait = state.waits;
+        let Some(machine) = state.machines.get_mut(id) else { return };
+        machine.stage = Stage::Waiting(wait);
+        drop(state);
+        let (proxy, id) = (Arc::clone(self), id.to_owned());
+        self.spawn(async move {
+            tokio::time::sleep(patience).await;
+            proxy.proceed(&id, Some(wait));
+        });
     }
 
     /// An instance goes down; where a wait is named, only if it is still in that one.

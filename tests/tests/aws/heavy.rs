@@ -1,5 +1,7 @@
 //! A scaler, a group and real workers, from the first job to the last.
 
+mod ending;
+
 use std::sync::Arc;
 
 use headcount_queue::store::{self, Options};

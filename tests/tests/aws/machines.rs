@@ -7,10 +7,10 @@ use super::*;
 /// A worker that ends at TERM with this status, or not at all.
 fn workers(ground: &Ground, folder: &Folder, at_term: &'static str) {
     let path = folder.path().to_owned();
-    let script = "echo $AWS_EC2_METADATA_SERVICE_ENDPOINT >$HEADCOUNT_INSTANCE; while :; do sleep 0.05; done";
+    let script = "echo $AWS_EC2_METADATA_SERVICE_ENDPOINT >$0; while :; do sleep 0.05; done";
     let script = format!("trap '{at_term}' TERM; {script}");
     let other = Folder::new();
-    ground.aws.workers(move |_| other.program("sh", ["-c", &format!("cd {} && {script}", path.display())]));
+    ground.aws.workers(move |id| other.program("sh", ["-c", &format!("cd {} && {script}", path.display()), id]));
 }
 
 async fn started(folder: &Folder, id: &str) -> String {
@@ -108,7 +108,7 @@ print(ask("GET", "/latest/meta-data/" + path, headers))
     assert_eq!(ask("instance-id", true).await, id);
     assert_eq!(ask("autoscaling/target-lifecycle-state", true).await, "InService");
     assert_eq!(ask("spot/instance-action", true).await, "404");
-    ground.aws.take_back(&id);
+    ground.aws.take_back(&id, 120 * S);
     assert!(ask("spot/instance-action", true).await.contains("terminate"));
     let terminate = [("InstanceId", &*id), ("ShouldDecrementDesiredCapacity", "true")];
     ground.aws.call("TerminateInstanceInAutoScalingGroup", &terminate).await;

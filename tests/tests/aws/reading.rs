@@ -70,7 +70,7 @@ async fn what_waits_in_a_termination_hook_is_ending_and_not_desired() {
     ground.aws.call("TerminateInstanceInAutoScalingGroup", &parameters).await;
     let status = ground.status().await;
     assert_eq!((status.desired, up_and_ending(&status)), (1, (1, 1)));
-    let ending = status.instances.iter().find(|instance| instance.state == InstanceState::Ending).unwrap();
+    let ending = status.instances.iter().find(|instance| instance.state == InstanceState::Held).unwrap();
     assert_eq!(ending.id.as_str(), id);
 }
 

@@ -1,6 +1,7 @@
 //! `headcount work`: a worker that runs any program as its handler.
 
 pub(crate) mod absence;
+mod machine;
 mod parent;
 pub(super) mod secrets;
 
@@ -53,6 +54,10 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 /// The worker stays in the foreground and logs to standard output. TERM and QUIT: it claims nothing more, lets what
 /// runs finish within the grace, gives the rest back at no cost, and ends with 0, or with 93 if jobs were given back.
 /// HUP and INT: it lets everything finish, however long that takes; a second INT ends it at once.
+///
+/// On an instance of EC2 it asks the metadata service for the instance's id, unless HEADCOUNT_INSTANCE names it,
+/// and for the instance's end. When Auto Scaling ends the instance, it lets everything finish; when a Spot instance is
+/// taken back, it is out by then, as on a TERM. AWS_EC2_METADATA_DISABLED=true turns that off.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
@@ -127,7 +132,18 @@ fn pool(name: &str) -> Result<String, String> {
 pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     // What is wrong here is said before the store is opened: no store mends it.
     let handler = handler(&args, &session.env)?;
-    let instance = instance(&session.env)?;
+    let machine = if args.from_parent { None } else { machine::find(&session.env)? };
+    let instance = match (instance(&session.env)?, &machine) {
+        (Some(named), _) => Some(named),
+        (None, Some(machine)) => machine::name(machine).await,
+        (None, None) => None,
+    };
+    if let Some(machine) = &machine
+        && machine::is_over(machine).await
+    {
+        // A supervisor that starts it again and again costs nobody a job.
+        return Ok(Exit::Done);
+    }
     let named = args.pool.is_some() || session.env.get(&env::POOL)?.is_some();
     let pool = match &args.pool {
         Some(pool) => Some(pool.clone()),
@@ -179,6 +195,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     let worker = builder.build().map_err(told)?;
     let stopper = worker.stopper();
     let signals = signals::listen(&stopper).map_err(told)?;
+    let _listening = machine.map(|machine| machine.listen(&stopper));
     if args.from_parent {
         let gone = parent::gone(io::stdin());
         tokio::spawn(async move {

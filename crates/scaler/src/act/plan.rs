@@ -43,6 +43,13 @@ pub struct Plan {
     pub grow_to: Option<u32>,
     /// How many instances the platform aims for now.
     pub desired: u32,
+    /// Places that the platform is ending, and waits for word, which may still claim: to drain, or to stay drained.
+    pub shut: Vec<InstanceId>,
+    /// Those of them that are drained and idle, with the numbers of their drains: to let go, and then
+    /// to leave to the platform.
+    pub dismiss: Vec<(InstanceId, i64)>,
+    /// Those where jobs run: the platform is to wait on.
+    pub extend: Vec<InstanceId>,
     /// Whether those to be removed are one run from the top: where one of them is not let go, the rest is not either.
     pub run: bool,
 }
@@ -98,6 +105,8 @@ pub fn plan(
     }
     let removal = seen.limits.removal;
     let mut plan = Plan { desired: seen.desired, run: removal == Removal::Highest, ..Plan::default() };
+    // Whatever is decided: the platform ends these, and does not wait for ever.
+    attend(seen, &mut plan);
     let Some(target) = decision.step.target() else { return plan };
     let current = seen.current();
     plan.keep = removals.undone(seen, patience);
@@ -113,8 +122,9 @@ pub fn plan(
     let mut drained = standing(seen, Standing::Drained);
     match removal {
         Removal::Highest => drained.sort_by_key(|member| member.ordinal),
+        // One whose worker has left may never have another.
         Removal::Chosen | Removal::Unknown => {
-            drained.sort_by_key(|member| (Reverse(member.running), member.idle_for));
+            drained.sort_by_key(|member| (member.boots.is_empty(), Reverse(member.running), member.idle_for));
         }
     }
     // Drained in vain for as long as the pool allows: it claims again, whether or not it is missed.
@@ -172,6 +182,26 @@ pub fn plan(
     plan.remove = going.into_iter().filter_map(|member| Some((member.id.clone(), member.epoch?))).collect();
     plan.renew = drained.into_iter().map(|member| member.id.clone()).collect();
     plan
+}
+
+/// What is due to those that the platform is ending and waits for word about, whoever had it end them.
+///
+/// Each is drained, for its worker may not have heard of its end. Where jobs run, the platform is asked to wait on. Where
+/// none do, the store lets the place go, which it refuses if one has been claimed meanwhile, and the platform is told.
+fn attend(seen: &Observation, plan: &mut Plan) {
+    // A worker that does not say on which instance it lives may live on any.
+    let stray = seen.members.iter().any(|member| !member.listed && !member.boots.is_empty());
+    for member in seen.members.iter().filter(|member| member.held) {
+        let id = member.id.clone();
+        if member.running > 0 {
+            plan.extend.push(id.clone());
+        }
+        plan.shut.push(id.clone());
+        // One that was let go before is let go again: what was to follow may not have happened.
+        if let Some(epoch) = member.epoch.filter(|_| member.running == 0 && !(stray && member.boots.is_empty())) {
+            plan.dismiss.push((id, epoch));
+        }
+    }
 }
 
 /// The unbroken run at the top, the highest first: from the number that the platform aims for down to the first that may

@@ -33,6 +33,7 @@ fn member(i: usize, standing: Standing, slots: u32, running: u32) -> Member {
         ordinal: None,
         listed: true,
         ending: standing == Standing::Leaving,
+        held: false,
         standing,
         epoch: None,
         boots: Vec::new(),

@@ -8,13 +8,18 @@
 //! for all its groups at every look, and beside it, every few minutes, for the lifecycle hooks, and for the activities
 //! of a group whose instances do not come. It needs these permissions, all `autoscaling:`: `DescribeAutoScalingGroups`,
 //! `DescribeScalingActivities`, `DescribeLifecycleHooks`, `SetDesiredCapacity`,
-//! `TerminateInstanceInAutoScalingGroup`, `CompleteLifecycleAction`.
+//! `TerminateInstanceInAutoScalingGroup`, `CompleteLifecycleAction`, `RecordLifecycleActionHeartbeat`.
 //!
-//! A worker's instance name must be the instance's id (`i-0123456789abcdef0`).
+//! A worker's instance name must be the instance's id (`i-0123456789abcdef0`), as `headcount work` finds it on EC2.
+//!
+//! What the group ends on its own waits in its termination hook while jobs run there, and is let go as soon as they are
+//! settled. A scaler that was killed is followed by another within 30 s: a hook that waits for 60 s or more bridges that.
+//! No hook can be made to wait for longer than a hundred times its own time, or 48 h.
 
 mod calls;
 mod config;
 mod failure;
+mod hooks;
 mod memory;
 mod reading;
 mod removal;
@@ -144,6 +149,10 @@ impl AwsDriver {
                 (Ok(group), Change::Remove { pool, instances, .. }) => {
                     self.remove(pool, group, instances, deadline).await
                 }
+                (Ok(group), Change::Complete { pool, instances }) => {
+                    self.complete(pool, group, instances, deadline).await
+                }
+                (Ok(group), Change::Extend { pool, instances }) => self.extend(pool, group, instances, deadline).await,
             });
         }
         answers

@@ -161,8 +161,14 @@ impl ScalerDriver for CommandDriver {
         while !rest.is_empty() {
             let again = (1..rest.len()).find(|&i| rest[..i].iter().any(|change| change.pool() == rest[i].pool()));
             let (batch, later) = rest.split_at(again.unwrap_or(rest.len()));
-            let calls = batch.iter().map(|change| self.call(&self.config.set, change.pool(), protocol::order(change)));
-            answers.extend(all(calls.collect()).await.into_iter().map(answered));
+            let call = |change: &Change| Some(self.call(&self.config.set, change.pool(), protocol::order(change)?));
+            let calls = batch.iter().enumerate().filter_map(|(at, change)| Some((at, call(change)?)));
+            let (asked, calls): (Vec<usize>, Vec<Call>) = calls.unzip();
+            let begun = answers.len();
+            answers.extend(batch.iter().map(|_| Err(DriverError::Refused("set has no word for this".into()))));
+            for (at, answer) in asked.into_iter().zip(all(calls).await) {
+                answers[begun + at] = answered(answer);
+            }
             rest = later;
         }
         answers

@@ -219,7 +219,8 @@ impl LocalDriver {
                     }
                 }
             }
-            Change::GrowTo { .. } => {}
+            // A child that was told to end ends by itself.
+            Change::GrowTo { .. } | Change::Complete { .. } | Change::Extend { .. } => {}
             Change::Remove { instances, .. } => {
                 pool.children.iter_mut().filter(|child| instances.contains(&child.id)).for_each(|child| child.end(now));
             }

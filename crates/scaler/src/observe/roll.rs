@@ -38,6 +38,8 @@ pub struct Member {
     pub listed: bool,
     /// Whether the platform is already ending it.
     pub ending: bool,
+    /// Whether the platform, which is ending it, waits for word that it may.
+    pub held: bool,
     /// Where it stands.
     pub standing: Standing,
     /// The number of its place's drain, while it is drained.
@@ -258,7 +260,7 @@ impl Roll {
 /// The instances, each name once: one that is up stands for another of its name that is ending.
 fn listed(status: &PoolStatus) -> Vec<&Instance> {
     let mut instances: Vec<&Instance> = status.instances.iter().collect();
-    instances.sort_by(|a, b| (&a.id, a.state == InstanceState::Ending).cmp(&(&b.id, b.state == InstanceState::Ending)));
+    instances.sort_by_key(|instance| (instance.id.clone(), instance.state.is_ending()));
     instances.dedup_by(|a, b| a.id == b.id);
     instances
 }
@@ -282,7 +284,7 @@ impl Entry {
             self.silent_since = None;
         }
         let since = |since: DateTime<Utc>| (at - since).to_std().unwrap_or_default();
-        let ending = listed.is_some_and(|instance| instance.state == InstanceState::Ending);
+        let ending = listed.is_some_and(|instance| instance.state.is_ending());
         let place = reading.places.iter().find(|place| place.instance == id.as_str() && is_in_force(place, at));
         let standing = match place {
             _ if ending => Standing::Leaving,
@@ -308,6 +310,7 @@ impl Entry {
             ordinal: listed.and_then(|instance| instance.ordinal),
             listed: listed.is_some(),
             ending,
+            held: listed.is_some_and(|instance| instance.state == InstanceState::Held),
             standing,
             epoch: place.map(|place| place.epoch),
             boots: workers.iter().map(|worker| worker.boot).collect(),

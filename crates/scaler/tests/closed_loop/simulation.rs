@@ -220,6 +220,7 @@ impl Simulation<'_> {
                 id: InstanceId::from(format!("i-{:07}", worker.id)),
                 listed: true,
                 ending: false,
+                held: false,
                 standing: match (worker.draining, up) {
                     (true, _) => Standing::Drained,
                     (false, true) => Standing::Active,

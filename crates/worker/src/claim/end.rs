@@ -35,7 +35,12 @@ impl Dispatcher {
         match phase {
             Phase::Running => {}
             Phase::Finish => tell!(verbosity, running, "finishing: nothing more is claimed"),
-            Phase::Grace(_) => {
+            Phase::By(end) => {
+                let left = end.saturating_duration_since(Instant::now());
+                tell!(verbosity, running, ?left, "stopping in time: nothing more is claimed");
+                self.hands.tell_running(Stop::Stopping);
+            }
+            Phase::Grace { .. } => {
                 tell!(verbosity, running, grace = ?self.config.grace, "stopping: nothing more is claimed");
                 self.hands.tell_running(Stop::Stopping);
             }

@@ -31,6 +31,7 @@ fn member(n: u32, standing: Standing, running: u32, idle_for: Option<Duration>) 
         ordinal: Some(n),
         listed: true,
         ending: false,
+        held: false,
         standing,
         epoch: matches!(standing, Standing::Drained | Standing::Leaving).then_some(7),
         boots: vec![BootId(i64::from(n))],
@@ -117,6 +118,42 @@ fn only_what_has_been_drained_and_idle_for_long_enough_is_removed() {
     assert_eq!((removed(&plan), renewed), (vec![1], vec![1, 2, 3]));
     // Who holds touches nobody, not even to renew a lease.
     assert_eq!(planned(&seen(9, members), Step::Hold), Plan { desired: 4, ..Plan::default() });
+}
+
+#[test]
+fn what_the_platform_ends_gets_time_for_its_jobs_and_is_dismissed_once_it_is_shut_and_idle() {
+    use Standing::Leaving;
+    let held = |n, running, epoch| Member { ending: true, held: true, epoch, ..member(n, Leaving, running, None) };
+    let gone = |n, epoch| Member { boots: Vec::new(), ..held(n, 0, epoch) };
+    let members = vec![
+        held(1, 1, None),
+        held(2, 1, Some(7)),
+        held(3, 0, None),
+        held(4, 0, Some(7)),
+        gone(5, None),
+        gone(6, Some(7)),
+        Member { held: false, ..held(7, 0, Some(7)) },
+        member(8, Leaving, 0, None),
+    ];
+    // A decision to hold, or one about a pool that is paused, changes nothing about it.
+    for step in [Step::Hold, Step::Keep(0)] {
+        let plan = planned(&seen(9, members.clone()), step);
+        assert_eq!(numbers(&plan.shut), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(numbers(&plan.extend), [1, 2]);
+        assert_eq!(numbers(plan.dismiss.iter().map(|(id, _)| id)), [4, 6]);
+        assert_eq!((plan.drain.len(), plan.remove.len(), plan.grow_to), (0, 0, None));
+    }
+    // A worker that does not say where it lives may live there.
+    let stray = Member { listed: false, ..member(9, Standing::Active, 1, None) };
+    let plan = planned(&seen(9, members.into_iter().chain([stray]).collect()), Step::Hold);
+    assert_eq!(numbers(plan.dismiss.iter().map(|(id, _)| id)), [4]);
+}
+
+#[test]
+fn an_empty_instance_is_the_last_to_be_recalled() {
+    let left = Member { boots: Vec::new(), ..member(1, Standing::Drained, 0, Some(S)) };
+    let members = vec![left, member(2, Standing::Drained, 0, Some(9 * S))];
+    assert_eq!(numbers(&planned(&seen(9, members), Step::Grow { from: 0, to: 1 }).recall), [2]);
 }
 
 /// The same on a platform that removes the highest numbers.

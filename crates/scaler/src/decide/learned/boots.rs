@@ -138,6 +138,7 @@ mod tests {
             id: id.into(),
             listed: true,
             ending: false,
+            held: false,
             standing: if up.is_some() { Standing::Active } else { Standing::Booting },
             boots: Vec::new(),
             slots: 1,

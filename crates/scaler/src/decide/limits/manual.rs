@@ -53,11 +53,11 @@ impl Manual {
 
     /// The platform was asked for a change.
     pub(super) fn asked(&mut self, change: &Change, answer: &Result<Applied, DriverError>, at: DateTime<Utc>) {
-        let (Change::GrowTo { size, .. } | Change::Remove { size, .. }) = change;
+        let Some(size) = change.size() else { return };
         match answer {
             Ok(applied) => self.expect(applied.desired, Some(at + LAG)),
             // It may have happened, or happen yet: either size is the scaler's own doing.
-            Err(DriverError::Unknown(_)) => self.expect(*size, None),
+            Err(DriverError::Unknown(_)) => self.expect(size, None),
             Err(_) => {}
         }
     }

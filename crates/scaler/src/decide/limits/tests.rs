@@ -39,6 +39,7 @@ fn seen(ready: u64, active: u32, now: DateTime<Utc>) -> Observation {
         id: InstanceId::from(format!("i-{i}")),
         listed: true,
         ending: false,
+        held: false,
         standing: Standing::Active,
         boots: Vec::new(),
         slots: 1,

@@ -32,6 +32,7 @@ fn seen(second: u32, up: u32, queues: Vec<QueueWork>) -> Observation {
         id: format!("i-{i}").into(),
         listed: true,
         ending: false,
+        held: false,
         standing: Standing::Active,
         boots: Vec::new(),
         slots: 1,

@@ -164,4 +164,19 @@ impl Calls {
         });
         answer.await.map(drop)
     }
+
+    /// Has an instance wait in a lifecycle hook for as long again.
+    pub(super) async fn heartbeat(
+        &self,
+        group: &str,
+        hook: &str,
+        instance: &str,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let answer = ask(deadline, |sent| {
+            let request = self.client.record_lifecycle_action_heartbeat().auto_scaling_group_name(group);
+            request.lifecycle_hook_name(hook).instance_id(instance).customize().interceptor(sent).send()
+        });
+        answer.await.map(drop)
+    }
 }

@@ -31,6 +31,8 @@ pub(super) struct Memory {
     pub(super) reading: Option<Reading>,
     seen: HashMap<InstanceId, Instant>,
     removals: HashMap<InstanceId, Removal>,
+    /// When the hooks of each that waits in them were last told to wait on.
+    signs: HashMap<InstanceId, Instant>,
     short: Option<Short>,
     hooks: Hooks,
 }
@@ -76,6 +78,7 @@ impl Memory {
     pub(super) fn note(&mut self, reading: Reading, begun: Instant, now: Instant) {
         let listed: HashSet<&InstanceId> = reading.members.iter().map(|member| &member.id).collect();
         self.seen.retain(|id, _| listed.contains(id));
+        self.signs.retain(|id, _| listed.contains(id));
         for &id in &listed {
             self.seen.entry(id.clone()).or_insert(begun);
         }
@@ -96,7 +99,14 @@ impl Memory {
 
     /// What it is time to ask.
     pub(super) fn chores(&self, boot: Duration, now: Instant) -> Chores {
-        let every = if self.hooks.failure.is_some() { HOOKS_AGAIN } else { HOOKS_FOR };
+        let every = if self.hooks.failure.is_some() {
+            HOOKS_AGAIN
+        } else if self.hooks.known.as_ref().is_some_and(HashMap::is_empty) && self.waits() {
+            // In a hook that is new, and that is to be told before it runs out.
+            Duration::ZERO
+        } else {
+            HOOKS_FOR
+        };
         let due = |short: &Short| {
             now - short.since >= boot && short.asked.is_none_or(|asked| now - asked >= ASK_WHY.min(boot))
         };
@@ -168,6 +178,30 @@ impl Memory {
         ours.map(|(id, _)| id.clone()).collect()
     }
 
+    fn waits(&self) -> bool {
+        self.reading.iter().flat_map(|reading| &reading.members).any(|member| member.stage == Stage::EndHook)
+    }
+
+    /// Those of these that wait in a termination hook.
+    pub(super) fn waiting(&self, instances: &[InstanceId]) -> Vec<InstanceId> {
+        let member = |id: &InstanceId| self.reading.as_ref()?.member(id);
+        let waits = |id: &&InstanceId| member(id).is_some_and(|member| member.stage == Stage::EndHook);
+        instances.iter().filter(waits).cloned().collect()
+    }
+
+    /// Those of these that wait in a termination hook and have to give a sign: a third of its time has passed, so that two
+    /// may be lost.
+    pub(super) fn due_for_a_sign(&self, instances: &[InstanceId], now: Instant) -> Vec<InstanceId> {
+        let shortest = self.hooks.known.iter().flat_map(HashMap::values).min().copied().unwrap_or_default();
+        let due = |id: &InstanceId| self.signs.get(id).is_none_or(|&signed| now - signed >= shortest / 3);
+        self.waiting(instances).into_iter().filter(due).collect()
+    }
+
+    /// It has given a sign.
+    pub(super) fn signed(&mut self, id: &InstanceId, at: Instant) {
+        self.signs.insert(id.clone(), at);
+    }
+
     /// The names of the termination hooks.
     pub(super) fn hooks(&self) -> Vec<String> {
         self.hooks.known.iter().flat_map(HashMap::keys).cloned().collect()
@@ -198,7 +232,11 @@ impl Memory {
             pid: None,
             ordinal: None,
             age: self.age(&member.id, now),
-            state: if member.stage.is_ending() { InstanceState::Ending } else { InstanceState::Up },
+            state: match member.stage {
+                Stage::Up | Stage::LaunchHook => InstanceState::Up,
+                Stage::Ending => InstanceState::Ending,
+                Stage::EndHook => InstanceState::Held,
+            },
         });
         PoolStatus {
             desired: reading.size(),

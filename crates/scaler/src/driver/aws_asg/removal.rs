@@ -7,15 +7,15 @@ use super::{
     AwsDriver,
     config::PoolGroup,
     failure::Failure,
-    reading::{GroupMember, Reading, Stage},
+    reading::{GroupMember, Stage},
 };
 use crate::driver::{Applied, DriverError, InstanceId, PoolRef};
 
 /// So many terminations are under way at once: more of one group get in each other's way (`ResourceContention`).
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// What came of one instance's removal.
-type Outcome = (InstanceId, Result<bool, Failure>);
+pub(super) type Outcome = (InstanceId, Result<bool, Failure>);
 
 impl AwsDriver {
     /// Removes these instances. That some were and some were not has no answer of its own: it is told as not known, so
@@ -32,8 +32,7 @@ impl AwsDriver {
             (id, outcome)
         });
         let outcomes: Vec<Outcome> = stream::iter(removals).buffered(AT_ONCE).collect().await;
-        let desired = self.with(pool, |memory| memory.reading.as_ref().map_or(0, Reading::size));
-        answer(&outcomes, desired)
+        answer(&outcomes, self.desired(pool))
     }
 
     /// Whether anything was changed for it.
@@ -69,30 +68,10 @@ impl AwsDriver {
             }
         }
     }
-
-    /// Ends an instance's wait in the termination hooks, so that it is not paid until they run out.
-    pub(super) async fn let_go(
-        &self,
-        pool: &PoolRef,
-        group: &PoolGroup,
-        id: &InstanceId,
-        deadline: Instant,
-    ) -> Result<bool, Failure> {
-        let mut completed = false;
-        for hook in self.with(pool, |memory| memory.hooks()) {
-            match self.calls.complete(&group.name, &hook, id.as_str(), deadline).await {
-                Ok(()) => completed = true,
-                // Its worker was faster, or it waits in another of the hooks.
-                Err(Failure::No(why)) if why.contains("No active Lifecycle Action") => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        self.with(pool, |memory| memory.let_go(id));
-        Ok(completed)
-    }
 }
 
-fn answer(outcomes: &[Outcome], desired: u32) -> Result<Applied, DriverError> {
+/// What is true of all of them together.
+pub(super) fn answer(outcomes: &[Outcome], desired: u32) -> Result<Applied, DriverError> {
     let changed = outcomes.iter().any(|(_, outcome)| *outcome == Ok(true));
     let failed: Vec<(&InstanceId, &Failure)> =
         outcomes.iter().filter_map(|(id, outcome)| Some((id, outcome.as_ref().err()?))).collect();

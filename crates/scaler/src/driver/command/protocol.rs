@@ -83,15 +83,16 @@ pub(super) fn question(pool: &PoolRef) -> String {
     json(&Question { pool: pool.as_str() })
 }
 
-/// What `set` is asked.
-pub(super) fn order(change: &Change) -> String {
-    json(&match change {
+/// What `set` is asked; nothing for what is asked only of a platform that waits for word.
+pub(super) fn order(change: &Change) -> Option<String> {
+    Some(json(&match change {
         Change::GrowTo { pool, size } => Order::Grow { pool: pool.as_str(), grow_to: *size },
         Change::Remove { pool, instances, size } => {
             let remove = instances.iter().map(InstanceId::as_str).collect();
             Order::Remove { pool: pool.as_str(), remove, size: *size }
         }
-    })
+        Change::Complete { .. } | Change::Extend { .. } => return None,
+    }))
 }
 
 fn json(value: &impl Serialize) -> String {

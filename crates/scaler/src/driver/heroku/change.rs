@@ -29,6 +29,8 @@ pub(super) fn ask(change: &Change, process_type: &str, quantity: u32) -> Result<
         Change::GrowTo { size, .. } if *size <= quantity => Ok(Ask::Nothing),
         Change::GrowTo { size, .. } => Ok(Ask::For(*size)),
         Change::Remove { instances, size, .. } => remove(instances, *size, process_type, quantity),
+        // Heroku waits for nobody's word.
+        Change::Complete { .. } | Change::Extend { .. } => Ok(Ask::Nothing),
     }
 }
 

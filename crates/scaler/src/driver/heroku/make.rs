@@ -111,7 +111,7 @@ impl HerokuDriver {
         let process_type = self.process_type(change.pool())?;
         let need = match change {
             Change::GrowTo { .. } => Need::Grow,
-            Change::Remove { .. } => Need::Shrink,
+            Change::Remove { .. } | Change::Complete { .. } | Change::Extend { .. } => Need::Shrink,
         };
         match self.lock().tokens.allow(need, Instant::now()) {
             Ok(()) => Ok(process_type),

@@ -105,7 +105,10 @@ impl Platform {
                     self.instances.push(InstanceId::from(format!("i-{}", self.started)));
                 }
             }
-            Change::Remove { instances, .. } => self.instances.retain(|id| !instances.contains(id)),
+            Change::Remove { instances, .. } | Change::Complete { instances, .. } => {
+                self.instances.retain(|id| !instances.contains(id));
+            }
+            Change::Extend { .. } => {}
         }
     }
 }
