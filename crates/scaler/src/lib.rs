@@ -10,7 +10,7 @@
 //!
 //! In reading order: [`config`] is what a user writes, [`PoolSpec`] says what a pool is, [`driver`] what a platform does
 //! for it, [`observe`] what is seen, [`decide`] what follows from it, [`act`] how it is done without harm, and
-//! [`reconciler`] is the loop.
+//! [`reconciler`] is the loop, and [`watch`] what is seen of it from outside.
 
 pub mod config;
 mod price;
@@ -22,6 +22,7 @@ pub mod decide;
 pub mod act;
 pub mod reconciler;
 mod record;
+pub mod watch;
 
 pub use config::Config;
 #[cfg(feature = "aws")]
@@ -37,3 +38,4 @@ pub use pool::{Policy, PoolSpec};
 pub use price::Money;
 pub use reconciler::{Reconciler, Replacer};
 pub use record::{Counts, Detail, TickRecord};
+pub use watch::Watch;
