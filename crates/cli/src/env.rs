@@ -38,6 +38,11 @@ pub(crate) const DYNO: Variable =
 /// The scaler's configuration.
 pub(crate) const CONFIG: Variable =
     Variable { name: "HEADCOUNT_CONFIG", meaning: "the scaler's configuration, where --config is not given" };
+/// Where a service shows itself.
+pub(crate) const LISTEN: Variable = Variable {
+    name: "HEADCOUNT_LISTEN",
+    meaning: "where `scale` shows metrics and health, where --listen is not given",
+};
 /// Another Heroku.
 pub(crate) const HEROKU_API_URL: Variable =
     Variable { name: "HEROKU_API_URL", meaning: "where Heroku's API is, instead of https://api.heroku.com" };
@@ -88,6 +93,7 @@ pub(crate) const ALL: &[&Variable] = &[
     &POOL,
     &DYNO,
     &CONFIG,
+    &LISTEN,
     &HEROKU_API_KEY,
     &HEROKU_API_URL,
     &AWS_REGION,

@@ -200,9 +200,14 @@ async fn show(store: &dyn Store, session: &mut Session) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Whether this is the lease of a scaler of pools, and not of one that belongs to a `headcount run`.
+pub(crate) fn is_of_a_scaler(lease: &LeaseRecord) -> bool {
+    !lease.lease.starts_with("run:")
+}
+
 /// Whether nobody scales any more.
-fn missing(lease: &LeaseRecord) -> Option<String> {
-    let gone = lease.until < lease.read_at && !lease.lease.starts_with("run:");
+pub(crate) fn missing(lease: &LeaseRecord) -> Option<String> {
+    let gone = lease.until < lease.read_at && is_of_a_scaler(lease);
     gone.then(|| {
         let since = lease.until.format("%Y-%m-%d %H:%M:%S UTC");
         format!(
