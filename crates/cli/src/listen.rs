@@ -131,17 +131,16 @@ async fn serve<W: Watched>(listener: TcpListener, watched: Arc<W>) {
 }
 
 async fn answer<W: Watched, B>(watched: &W, request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
-    Ok(if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "GET it\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        response
-    } else {
-        match request.uri().path() {
-            "/metrics" => metrics(&watched.metrics().await),
-            "/health" => verdict(watched.health().await, watched.scalers().await),
-            "/ready" => verdict(watched.ready().await, watched.scalers().await),
-            _ => plain(StatusCode::NOT_FOUND, "there are /metrics, /health and /ready\n"),
-        }
+        return Ok(response);
+    }
+    Ok(match request.uri().path() {
+        "/metrics" => metrics(&watched.metrics().await),
+        "/health" => verdict(watched.health().await, watched.scalers().await),
+        "/ready" => verdict(watched.ready().await, watched.scalers().await),
+        _ => plain(StatusCode::NOT_FOUND, "there are /metrics, /health and /ready\n"),
     })
 }
 

@@ -262,6 +262,9 @@ impl Reconciler {
             self.watch.stands_by(self.tenure.other().unwrap_or_default());
             return Vec::new();
         }
+        if office.is_err() && self.tenure.fence(Duration::ZERO).is_none() {
+            self.watch.unsure();
+        }
         let asked = Instant::now();
         let mut statuses = calls::statuses(&self.pools, pools, self.call_timeout).await;
         for status in statuses.iter_mut().flatten() {

@@ -53,9 +53,9 @@ struct Scaler {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Standing {
-    /// It has not found out yet whether it may act.
+    /// It does not know, or not any more, whether it may act: the store does not tell.
     #[default]
-    Beginning,
+    Unsure,
     /// It acts: of all scalers of its lease, it is the one.
     Acts,
     /// Another one acts.
@@ -154,6 +154,11 @@ impl Watch {
         let mut scaler = self.lock();
         scaler.standing = if dry_run { Standing::DryRun } else { Standing::Acts };
         scaler.read = Some(Instant::now());
+    }
+
+    /// The store does not tell whether this one may act, and it may not go on without that.
+    pub(crate) fn unsure(&self) {
+        self.lock().standing = Standing::Unsure;
     }
 
     /// The store has said that another acts.

@@ -19,8 +19,8 @@ use crate::commands::pools;
 
 /// The store is asked at most so often, however many look.
 const FRESH: Duration = Duration::from_secs(5);
-/// No answer waits longer for the store.
-const LIMIT: Duration = Duration::from_secs(2);
+/// No answer waits longer for the store: a probe has a second, as a rule, and its own question is another.
+const LIMIT: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Debug)]

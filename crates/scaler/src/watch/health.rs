@@ -52,7 +52,7 @@ impl Snapshot {
             Some(age) => age,
         };
         match &self.standing {
-            Standing::Beginning => bad("the scaler begins"),
+            Standing::Unsure => bad("it is not known whether this scaler may act; the log says why"),
             Standing::Ended => bad("the scaler has stopped"),
             Standing::Acts => good(format!("acts; the store was read {age:.1?} ago")),
             Standing::DryRun => good(format!("decides and changes nothing; the store was read {age:.1?} ago")),
@@ -73,11 +73,9 @@ fn bad(why: impl Into<String>) -> Verdict {
 mod tests {
     use super::*;
 
-    fn seconds(seconds: u64) -> Option<Duration> {
-        Some(Duration::from_secs(seconds))
-    }
-
-    fn snapshot(standing: Standing, alive: Option<Duration>, read: Option<Duration>) -> Snapshot {
+    /// A scaler whose loop went round, and whose store was read, so many seconds ago.
+    fn snapshot(standing: Standing, alive: Option<u64>, read: Option<u64>) -> Snapshot {
+        let [alive, read] = [alive, read].map(|age| age.map(Duration::from_secs));
         Snapshot { standing, alive, read, interval: Duration::from_secs(5), ..Snapshot::default() }
     }
 
@@ -85,14 +83,14 @@ mod tests {
     fn a_scaler_is_ready_while_it_acts_or_stands_by_and_its_store_is_read() {
         let other = || Standing::StandsBy { by: "other".into() };
         for (standing, alive, read, healthy, ready, word) in [
-            (Standing::Beginning, None, None, true, false, "not been read yet"),
-            (Standing::Beginning, seconds(1), None, true, false, "not been read yet"),
-            (Standing::Acts, seconds(5), seconds(5), true, true, "acts"),
-            (Standing::Acts, seconds(5), seconds(31), true, false, "last read 31s ago"),
-            (Standing::DryRun, seconds(5), seconds(5), true, true, "changes nothing"),
-            (other(), seconds(5), seconds(5), true, true, "scaler other acts"),
-            (other(), seconds(136), seconds(136), false, false, "not gone round for 136s"),
-            (Standing::Ended, seconds(1), seconds(1), false, false, "has stopped"),
+            (Standing::Unsure, None, None, true, false, "not been read yet"),
+            (Standing::Unsure, Some(1), None, true, false, "not been read yet"),
+            (Standing::Acts, Some(5), Some(5), true, true, "acts"),
+            (Standing::Acts, Some(5), Some(31), true, false, "last read 31s ago"),
+            (Standing::DryRun, Some(5), Some(5), true, true, "changes nothing"),
+            (other(), Some(5), Some(5), true, true, "scaler other acts"),
+            (other(), Some(136), Some(136), false, false, "not gone round for 136s"),
+            (Standing::Ended, Some(1), Some(1), false, false, "has stopped"),
         ] {
             let seen = snapshot(standing, alive, read);
             assert_eq!((seen.health().ok, seen.ready().ok), (healthy, ready), "{seen:?}");
@@ -102,7 +100,7 @@ mod tests {
 
     #[test]
     fn slow_pools_are_given_their_time() {
-        let mut seen = snapshot(Standing::Acts, seconds(200), seconds(200));
+        let mut seen = snapshot(Standing::Acts, Some(200), Some(200));
         assert!(!seen.health().ok);
         seen.interval = Duration::from_mins(5);
         assert!(seen.health().ok && seen.ready().ok);

@@ -126,7 +126,13 @@ fn gauge<'s>(
     samples: impl IntoIterator<Item = (Labels<'s>, impl EncodeGaugeValue)>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-    samples.into_iter().try_for_each(|(labels, value)| metric.encode_family(&labels)?.encode_gauge(&value))
+    samples.into_iter().try_for_each(|(labels, value)| {
+        if labels.is_empty() {
+            metric.encode_gauge(&value)
+        } else {
+            metric.encode_family(&labels)?.encode_gauge(&value)
+        }
+    })
 }
 
 fn counter<'s, V: EncodeCounterValue>(
