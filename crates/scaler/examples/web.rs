@@ -90,7 +90,7 @@ async fn pools(State(app): State<App>) -> Json<Value> {
     Json(
         pools
             .iter()
-            .map(|(name, pool)| json!({ "pool": name, "latest": pool.latest.as_ref().map(|tick| tick.detail()) }))
+            .map(|(name, pool)| json!({ "pool": name.as_str(), "latest": pool.latest.as_ref().map(|tick| tick.detail()) }))
             .collect(),
     )
 }
