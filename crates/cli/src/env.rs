@@ -41,7 +41,7 @@ pub(crate) const CONFIG: Variable =
 /// Where a service shows itself.
 pub(crate) const LISTEN: Variable = Variable {
     name: "HEADCOUNT_LISTEN",
-    meaning: "where `scale` shows metrics and health, where --listen is not given",
+    meaning: "where `scale` and `work` show metrics and health, where --listen is not given",
 };
 /// Another Heroku.
 pub(crate) const HEROKU_API_URL: Variable =

@@ -81,6 +81,27 @@ async fn a_scaler_shows_what_it_does_whether_it_does_it_and_who_does(place: Plac
 }
 
 #[tokio::test]
+async fn a_worker_shows_that_it_lives_and_that_nobody_scales() {
+    let place = Place::sqlite();
+    fs::write(place.folder.file("headcount.toml"), local(&place, JOB)).unwrap();
+    let mut worker = place.headcount("work --exec true --pool here --listen :0").start();
+    let at = address(&worker).await;
+    until(&at, "/health", 200, "waits for its pool's scaler").await;
+    until(&at, "/ready", 503, "waits for its pool's scaler").await;
+
+    let mut scaler = place.headcount("scale").start();
+    until(&at, "/ready", 200, "reached the store").await;
+    until(&at, "/metrics", 200, "headcount_worker_heartbeat_age_seconds ").await;
+    until(&at, "/metrics", 200, "headcount_scaler_present{lease=\"scaler\"} 1").await;
+    assert!(scaler.signal(Signal::TERM));
+    scaler.ends_well(SOON).await;
+    until(&at, "/metrics", 200, "headcount_scaler_present{lease=\"scaler\"} 0").await;
+    until(&at, "/health", 200, "no scaler since 20").await;
+    assert!(worker.signal(Signal::TERM));
+    worker.ends_well(SOON).await;
+}
+
+#[tokio::test]
 async fn a_place_where_nobody_can_listen_is_refused_before_anything_is_opened() {
     let place = Place::sqlite();
     fs::write(place.folder.file("headcount.toml"), local(&place, JOB)).unwrap();
