@@ -23,6 +23,7 @@ pub mod moto;
 pub mod fixture;
 pub mod process;
 pub mod place;
+pub mod web;
 pub mod heroku;
 pub mod inbox;
 

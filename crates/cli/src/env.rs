@@ -45,6 +45,11 @@ pub(crate) const WEBHOOK_URL: Variable = Variable {
     name: "HEADCOUNT_WEBHOOK_URL",
     meaning: "where `scale` and `work` POST what a person should hear of, like a Slack webhook",
 };
+/// Where a service shows itself.
+pub(crate) const LISTEN: Variable = Variable {
+    name: "HEADCOUNT_LISTEN",
+    meaning: "where `scale` and `work` show metrics and health, where --listen is not given",
+};
 /// Another Heroku.
 pub(crate) const HEROKU_API_URL: Variable =
     Variable { name: "HEROKU_API_URL", meaning: "where Heroku's API is, instead of https://api.heroku.com" };
@@ -107,6 +112,7 @@ pub(crate) const ALL: &[&Variable] = &[
     &DYNO,
     &CONFIG,
     &WEBHOOK_URL,
+    &LISTEN,
     &HEROKU_API_KEY,
     &HEROKU_API_URL,
     &AWS_REGION,

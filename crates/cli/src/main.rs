@@ -2,6 +2,7 @@
 //!
 //! In reading order: [`args`] is the command line, [`env`] every environment variable, [`exit`] every exit status,
 //! [`store`] which store a command works on, [`output`] what goes to standard output, [`log`] what is told beside it,
+//! [`listen`] what a service shows over HTTP,
 //! and [`commands`] what each verb does, one file a verb.
 
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are the help, which shows them as they are")]
@@ -14,6 +15,7 @@ mod duration;
 mod store;
 mod output;
 mod log;
+mod listen;
 mod commands;
 
 use std::process::ExitCode;

@@ -10,7 +10,7 @@
 //!
 //! In reading order: [`config`] is what a user writes, [`PoolSpec`] says what a pool is, [`driver`] what a platform does
 //! for it, [`observe`] what is seen, [`decide`] what follows from it, [`act`] how it is done without harm, and
-//! [`reconciler`] is the loop.
+//! [`reconciler`] is the loop, and [`watch`] what is seen of it from outside.
 
 pub mod config;
 mod price;
@@ -26,6 +26,7 @@ mod record;
 mod notice;
 mod http;
 mod webhook;
+pub mod watch;
 
 pub use account::Account;
 pub use config::Config;
@@ -44,4 +45,5 @@ pub use pool::{Policy, PoolSpec};
 pub use price::Money;
 pub use reconciler::{Reconciler, Replacer};
 pub use record::{Counts, Detail, TickRecord};
+pub use watch::Watch;
 pub use webhook::Webhook;

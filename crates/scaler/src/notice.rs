@@ -122,7 +122,7 @@ impl Notice {
 
 /// What goes on in one pool.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct Matters {
     open: BTreeMap<Concern, Open>,
 }
 
@@ -134,7 +134,7 @@ struct Open {
     told: Option<Instant>,
 }
 
-impl Watch {
+impl Matters {
     /// What this tick gives to tell.
     pub(crate) fn look(&mut self, record: &TickRecord, now: Instant) -> Vec<Notice> {
         let mut notices = Vec::new();
@@ -209,10 +209,10 @@ mod tests {
     }
 
     /// Looks once in ten seconds for so many minutes, and gives what was told.
-    fn told(watch: &mut Watch, record: &TickRecord, now: &mut Instant, minutes: u64) -> Vec<(Concern, bool)> {
+    fn told(matters: &mut Matters, record: &TickRecord, now: &mut Instant, minutes: u64) -> Vec<(Concern, bool)> {
         let mut told = Vec::new();
         for _ in 0..minutes * 6 {
-            told.extend(watch.look(record, *now).into_iter().map(|notice| (notice.event, notice.over)));
+            told.extend(matters.look(record, *now).into_iter().map(|notice| (notice.event, notice.over)));
             *now += Duration::from_secs(10);
         }
         told
@@ -220,20 +220,20 @@ mod tests {
 
     #[test]
     fn a_matter_is_told_when_it_has_lasted_and_once_more_when_it_is_over() {
-        let (mut watch, mut now) = (Watch::default(), Instant::now());
-        assert_eq!(told(&mut watch, &blind(), &mut now, 1), [], "it may pass");
-        assert_eq!(told(&mut watch, &calm(), &mut now, 3), [], "it was never told");
-        assert_eq!(told(&mut watch, &blind(), &mut now, 30), [(Concern::Held, false)]);
-        assert_eq!(told(&mut watch, &calm(), &mut now, 1), [], "it may come back");
-        assert_eq!(told(&mut watch, &blind(), &mut now, 30), [], "and it does");
-        assert_eq!(told(&mut watch, &calm(), &mut now, 3), [(Concern::Held, true)]);
-        assert_eq!(told(&mut watch, &calm(), &mut now, 30), []);
+        let (mut matters, mut now) = (Matters::default(), Instant::now());
+        assert_eq!(told(&mut matters, &blind(), &mut now, 1), [], "it may pass");
+        assert_eq!(told(&mut matters, &calm(), &mut now, 3), [], "it was never told");
+        assert_eq!(told(&mut matters, &blind(), &mut now, 30), [(Concern::Held, false)]);
+        assert_eq!(told(&mut matters, &calm(), &mut now, 1), [], "it may come back");
+        assert_eq!(told(&mut matters, &blind(), &mut now, 30), [], "and it does");
+        assert_eq!(told(&mut matters, &calm(), &mut now, 3), [(Concern::Held, true)]);
+        assert_eq!(told(&mut matters, &calm(), &mut now, 30), []);
     }
 
     #[test]
     fn what_lasts_for_a_day_is_told_four_times() {
-        let (mut watch, mut now) = (Watch::default(), Instant::now());
-        assert_eq!(told(&mut watch, &blind(), &mut now, 24 * 60), [(Concern::Held, false); 4]);
+        let (mut matters, mut now) = (Matters::default(), Instant::now());
+        assert_eq!(told(&mut matters, &blind(), &mut now, 24 * 60), [(Concern::Held, false); 4]);
     }
 
     #[test]
@@ -241,10 +241,10 @@ mod tests {
         let now = Instant::now();
         let trouble = Trouble { message: "no such image".into(), failures: 9, retry_in: None };
         let failing = TickRecord { trouble: Some(trouble), ..calm() };
-        let notices = Watch::default().look(&failing, now);
+        let notices = Matters::default().look(&failing, now);
         assert!(notices[0].text.contains("no such image"), "{notices:?}");
         let account = Account { budget: Money::new(10.0), spent_today: Money::new(8.5), ..Account::default() };
-        let notices = Watch::default().look(&TickRecord { account, ..calm() }, now);
+        let notices = Matters::default().look(&TickRecord { account, ..calm() }, now);
         assert_eq!(notices.len(), 1);
         assert_eq!(
             serde_json::to_value(&notices[0]).unwrap(),

@@ -25,6 +25,7 @@ use headcount_queue::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::{
     act::{self, Action, Plan},
@@ -33,6 +34,7 @@ use crate::{
     observe::{Backlog, Gone, Observation, StoreReading, Unseen},
     pool::PoolSpec,
     record::{Counts, TickRecord},
+    watch::Watch,
     webhook::Webhook,
 };
 use herald::Herald;
@@ -74,6 +76,7 @@ pub struct Reconciler {
     pools: Vec<Pool>,
     recorder: Option<Recorder>,
     herald: Herald,
+    watch: Watch,
     replacements: Option<mpsc::UnboundedReceiver<Vec<Member>>>,
     rescuer: Rescuer,
     vigil: Vigil,
@@ -91,6 +94,8 @@ type Recorder = Box<dyn Fn(&TickRecord) + Send + Sync>;
 struct Turn {
     /// Which pool.
     pool: usize,
+    /// What is logged of it bears its name.
+    span: Span,
     seen: Result<Observation, Unseen>,
     gone: Gone,
     trouble: Option<Trouble>,
@@ -113,6 +118,7 @@ impl Reconciler {
             pools: Vec::new(),
             recorder: None,
             herald: Herald::default(),
+            watch: Watch::default(),
             replacements: None,
             rescuer: Rescuer::new(vigil),
             vigil,
@@ -146,6 +152,11 @@ impl Reconciler {
     pub fn recorder(mut self, recorder: impl Fn(&TickRecord) + Send + Sync + 'static) -> Self {
         self.recorder = Some(Box::new(recorder));
         self
+    }
+
+    /// What it shows of itself, to the process that it runs in.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// When silent workers are taken for dead. Default: after 15 s, looked for every 5 s.
@@ -198,6 +209,7 @@ impl Reconciler {
         let kept = self.tenure.keep();
         self.rounds(&stop).await;
         drop(kept);
+        self.watch.ended();
         self.tenure.give_back().await;
     }
 
@@ -255,13 +267,18 @@ impl Reconciler {
         self.tick_pools(&all).await
     }
 
+    #[tracing::instrument(name = "tick", skip_all, fields(pools = pools.len()))]
     async fn tick_pools(&mut self, pools: &[usize]) -> Vec<TickRecord> {
         let started = Instant::now();
         self.maintain().await;
         // Who changes nothing needs no right to, and must not take it from one who acts.
         let office = if self.dry_run { Ok(true) } else { self.takes_office().await };
         if let Ok(false) = office {
+            self.watch.stands_by(self.tenure.other().unwrap_or_default());
             return Vec::new();
+        }
+        if office.is_err() && self.tenure.fence(Duration::ZERO).is_none() {
+            self.watch.unsure();
         }
         let asked = Instant::now();
         let (mut statuses, backlogs) =
@@ -274,17 +291,22 @@ impl Reconciler {
             Ok(_) => StoreReading::take(&*self.store).await,
             Err(error) => Err(error),
         };
+        if reading.is_ok() {
+            self.watch.acts(self.dry_run);
+        }
         self.failures = if reading.is_ok() { 0 } else { self.failures.saturating_add(1) };
 
         let mut turns = Vec::with_capacity(pools.len());
         for ((&pool, status), backlog) in pools.iter().zip(statuses).zip(backlogs) {
-            turns.push(self.turn(pool, status, backlog, &reading).await);
+            let span = info_span!("pool", name = %self.pools[pool].spec.name());
+            turns.push(self.turn(pool, status, backlog, &reading, span.clone()).instrument(span).await);
         }
         let answers = self.apply(&mut turns).await;
         let at = reading.as_ref().ok().map(|reading| reading.at);
         let mut records = Vec::with_capacity(turns.len());
         for (mut turn, answers) in turns.into_iter().zip(answers) {
-            self.settle(&mut turn, answers).await;
+            let span = turn.span.clone();
+            self.settle(&mut turn, answers).instrument(span.clone()).await;
             let record = TickRecord {
                 pool: self.pools[turn.pool].spec.name().clone(),
                 at,
@@ -297,7 +319,8 @@ impl Reconciler {
                 trouble: turn.trouble,
                 took: started.elapsed(),
             };
-            report(&record);
+            span.in_scope(|| report(&record));
+            self.watch.ticked(&record, turn.seen.as_ref().ok());
             if let Some(recorder) = &self.recorder {
                 recorder(&record);
             }
@@ -378,6 +401,8 @@ impl Reconciler {
     /// that falls due, or free a dead worker's jobs.
     async fn maintain(&mut self) {
         let now = Instant::now();
+        let longest = self.pools.iter().map(|pool| pool.spec.pace()).max().unwrap_or_default();
+        self.watch.alive(longest, self.pools.iter().map(|pool| pool.spec.name()));
         if self.scanned.is_none_or(|scanned| now - scanned >= self.vigil.scan) {
             self.scanned = Some(now);
             match self.rescuer.scan(&*self.store).await {
@@ -407,6 +432,7 @@ impl Reconciler {
         status: Result<PoolStatus, DriverError>,
         backlog: Option<Result<Backlog, String>>,
         reading: &Result<StoreReading>,
+        span: Span,
     ) -> Turn {
         let store = self.store.clone();
         let (dry_run, patience, index) = (self.dry_run, self.write_timeout * 2, pool);
@@ -438,7 +464,7 @@ impl Reconciler {
             }
             _ => Vec::new(),
         };
-        Turn { pool: index, seen, gone, trouble, decision, actions, changes }
+        Turn { pool: index, span, seen, gone, trouble, decision, actions, changes }
     }
 
     /// Takes the platform's answers. What it refused to remove goes back to draining; what it may have removed stays

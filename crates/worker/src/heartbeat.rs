@@ -19,6 +19,7 @@ use crate::{
     Error,
     hands::{Hands, Key, Snapshot},
     outage::Outage,
+    pulse::Pulse,
 };
 
 /// What a beat brought for the dispatcher. Running handlers have been told already.
@@ -50,6 +51,7 @@ impl Heartbeat {
         orders: mpsc::UnboundedSender<Orders>,
         period: Duration,
         window: Duration,
+        pulse: Pulse,
     ) -> Result<Self, Error> {
         let refused = |what| move |source| Error::System { what, source };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,6 +68,7 @@ impl Heartbeat {
             // A beat that hangs must leave room for another within the window.
             limit: (window / 3).max(Duration::from_millis(20)),
             handle: None,
+            pulse,
             outage: Outage::of("the heartbeat").patient_for(period),
         };
         let ended = thread::Builder::new()
@@ -104,6 +107,7 @@ struct Heart {
     period: Duration,
     limit: Duration,
     handle: Option<Arc<dyn Claim>>,
+    pulse: Pulse,
     outage: Outage,
 }
 
@@ -127,10 +131,12 @@ impl Heart {
 
     /// Beats once; returns the pause before the next beat.
     async fn beat(&mut self) -> Duration {
+        self.pulse.tries();
         let Some(snapshot) = self.hands.snapshot() else { return self.period };
         match timeout(self.limit, self.speak(&snapshot)).await {
             Ok(Ok(answer)) => {
                 self.outage.over();
+                self.pulse.lands();
                 self.obey(&snapshot, &answer);
                 // Early rather than late, and never all workers of a fleet in step.
                 self.period.mul_f64(rand::random_range(0.8..1.0))

@@ -24,6 +24,7 @@ use crate::{
     hands::Hands,
     heartbeat::Heartbeat,
     nice::be_nice,
+    pulse::Pulse,
     registry::Registry,
     signals, upkeep,
     verbosity::tell,
@@ -77,6 +78,7 @@ pub struct Worker {
     registry: Arc<Registry>,
     config: Config,
     stopper: Stopper,
+    pulse: Pulse,
 }
 
 impl Worker {
@@ -86,12 +88,17 @@ impl Worker {
     }
 
     pub(crate) fn new(queue: Queue, registry: Registry, config: Config) -> Self {
-        Self { queue, registry: Arc::new(registry), config, stopper: Stopper::new() }
+        Self { queue, registry: Arc::new(registry), config, stopper: Stopper::new(), pulse: Pulse::default() }
     }
 
     /// What stops this worker from outside.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
+    }
+
+    /// What shows whether its heart beats.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Runs until it is told to stop, or has nothing left to do where that is asked for.
@@ -103,7 +110,7 @@ impl Worker {
     /// [`Error::Store`] when the store refuses the worker; [`Error::System`] when a thread or a signal is not to be
     /// had. An outage of the store is no error: it is waited out.
     pub async fn run(self) -> Result<Exit, Error> {
-        let Self { queue, registry, config, stopper } = self;
+        let Self { queue, registry, config, stopper, pulse } = self;
         let store = Arc::clone(queue.store());
         let _signals = config.signals.then(|| signals::listen(&stopper)).transpose()?;
         if let Some(niceness) = config.niceness {
@@ -114,7 +121,7 @@ impl Worker {
         let poke = Arc::new(Notify::new());
         let (orders, ordered) = mpsc::unbounded_channel();
         let heartbeat =
-            Heartbeat::start(Arc::clone(&store), Arc::clone(&hands), orders, config.beat, config.vigil.window)?;
+            Heartbeat::start(Arc::clone(&store), Arc::clone(&hands), orders, config.beat, config.vigil.window, pulse)?;
         let mut upkeep = upkeep::start(&store, config.poll, config.vigil, &poke);
         let check = start_check(queue.clone(), Arc::clone(&registry), config.queues.clone());
         upkeep.spawn(check);

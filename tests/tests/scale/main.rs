@@ -4,6 +4,7 @@ mod heavy;
 mod notices;
 mod pools;
 mod obeyed;
+mod watching;
 
 use std::{fs, time::Duration};
 

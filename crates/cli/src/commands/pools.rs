@@ -213,10 +213,15 @@ async fn show(store: &dyn Store, session: &mut Session) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Whether this is the lease of a scaler of pools, and not of one that belongs to a `headcount run`, nor of
+/// the worker that tells of a missing one.
+pub(crate) fn is_of_a_scaler(lease: &LeaseRecord) -> bool {
+    !lease.lease.starts_with("run:") && lease.lease != absence::LEASE
+}
+
 /// Whether nobody scales any more.
 pub(crate) fn missing(lease: &LeaseRecord) -> Option<String> {
-    let scales = !lease.lease.starts_with("run:") && lease.lease != absence::LEASE;
-    let gone = scales && lease.until < lease.read_at;
+    let gone = lease.until < lease.read_at && is_of_a_scaler(lease);
     gone.then(|| {
         let since = lease.until.format("%Y-%m-%d %H:%M:%S UTC");
         format!(

@@ -2,6 +2,7 @@
 
 mod drivers;
 mod file;
+mod show;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +17,12 @@ use crate::{
     commands::Session,
     env::{self, Env},
     exit::{Exit, refused},
+    listen::{self, Listener, Scalers},
     store,
 };
 use drivers::Drivers;
 use file::{Found, Watched};
+use show::Shown;
 
 /// The lease of the scalers of a store's configured pools: of all that run, one acts.
 const LEASE: &str = "scaler";
@@ -47,6 +50,11 @@ pub(crate) struct Args {
     /// Look and decide, and print what would be done, but change nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Show /metrics (for Prometheus), /health and /ready over HTTP: on a port of this machine, like 9464, which is the
+    /// default, or on an address that others reach, like 0.0.0.0:9464. Default: HEADCOUNT_LISTEN, else nowhere.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = listen::PORT,
+          conflicts_with_all = ["once", "check"])]
+    listen: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
@@ -56,6 +64,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
         session.out.rows(&config.table().rows, file::table)?;
         return Ok(Exit::Done);
     }
+    let listener = if args.once { None } else { Listener::bind(args.listen.as_deref(), &session.env).await? };
     let choice = store::store_url(&session.global, &session.env, true)?;
     info!("store: {choice}");
     let mut drivers = Drivers::new(&session.env, &choice.url.expose());
@@ -82,6 +91,8 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     let stop = CancellationToken::new();
     let mut ends = Ends::listen()?;
     let replacer = scaler.replacer();
+    let shown = Shown { scaler: scaler.watch(), scalers: Scalers::new(Arc::clone(queue.store())) };
+    let _shown = listener.map(|listener| listener.show(shown));
     let stopped = stop.clone();
     let rounds = tokio::spawn(async move { scaler.run(stopped).await });
     info!(config = %found, pools = config.pools.len(), "scaler ready");

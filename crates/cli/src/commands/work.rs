@@ -4,12 +4,13 @@ pub(crate) mod absence;
 mod machine;
 mod parent;
 pub(super) mod secrets;
+mod show;
 
 use std::{
     ffi::OsString,
     io,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -35,6 +36,7 @@ use crate::{
     env::{self, Env},
     exit::{Exit, refused, usage},
     global::Global,
+    listen::{self, Listener, Scalers},
     store,
 };
 
@@ -119,6 +121,10 @@ pub(crate) struct Args {
     /// amqp).
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pass_env: Vec<String>,
+    /// Show /metrics (for Prometheus), /health and /ready over HTTP: on a port of this machine, like 9464, which is the
+    /// default, or on an address that others reach, like 0.0.0.0:9464. Default: HEADCOUNT_LISTEN, else nowhere.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = listen::PORT)]
+    listen: Option<String>,
     /// Read what to run as one line of JSON from standard input, and stop when that ends: how `headcount run` hires.
     #[arg(long, hide = true, conflicts_with = "exec")]
     from_parent: bool,
@@ -150,10 +156,17 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
         None => pool_of(&session.env)?,
     };
 
+    // Those that `headcount run` hires are its own affair, and many.
+    let listener = if args.from_parent { None } else { Listener::bind(args.listen.as_deref(), &session.env).await? };
+
     let choice = store::store_url(&session.global, &session.env, true)?;
     info!("store: {choice}");
     let options = Options { connections: args.connections, ..Options::default() };
     let queue = store::open(&choice, &options).await?;
+
+    let pulse = Arc::new(OnceLock::new());
+    let shown = show::Shown { pulse: Arc::clone(&pulse), scalers: Scalers::new(Arc::clone(queue.store())) };
+    let _shown = listener.map(|listener| listener.show(shown));
 
     let queues = match (args.queue, &pool) {
         (Some(queues), _) => queues,
@@ -194,6 +207,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit> {
     }
     let worker = builder.build().map_err(told)?;
     let stopper = worker.stopper();
+    let _ = pulse.set(worker.pulse());
     let signals = signals::listen(&stopper).map_err(told)?;
     let _listening = machine.map(|machine| machine.listen(&stopper));
     if args.from_parent {

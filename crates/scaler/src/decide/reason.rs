@@ -63,6 +63,26 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// Its sort in a word or two, without numbers: for counting.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Work(_) => "work",
+            Self::Need(_) => "need",
+            Self::Overflow(..) => "overflow",
+            Self::Release { .. } => "release",
+            Self::Holding { .. } => "holding",
+            Self::Settling { .. } => "settling",
+            Self::KeepLast { .. } => "keep_last",
+            Self::Trouble(_) => "trouble",
+            Self::Unseen(Unseen::Store(_)) => "store_unseen",
+            Self::Unseen(Unseen::Platform(_)) => "platform_unseen",
+            Self::StaleStore { .. } => "store_stale",
+            Self::StalePlatform { .. } => "platform_stale",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

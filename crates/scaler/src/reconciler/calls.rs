@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::{Pool, Turn};
 use crate::driver::{Applied, Change, DriverError, PoolRef, PoolStatus, ScalerDriver};
@@ -95,7 +96,7 @@ where
     let mut tasks = Vec::new();
     for Group { driver, places, questions } in groups {
         let call = call(driver, questions);
-        let task = calls.spawn(async move { tokio::time::timeout(limit, call).await });
+        let task = calls.spawn(async move { tokio::time::timeout(limit, call).await }.in_current_span());
         tasks.push((task.id(), places));
     }
     while let Some(done) = calls.join_next_with_id().await {

@@ -13,7 +13,7 @@ use headcount_queue::{
 
 use crate::{
     driver::PoolRef,
-    notice::{Concern, Notice, Watch},
+    notice::{Concern, Matters, Notice},
     record::TickRecord,
     webhook::Webhook,
 };
@@ -34,7 +34,7 @@ const NAMED: usize = 5;
 #[derive(Debug, Default)]
 pub(super) struct Herald {
     webhook: Option<Webhook>,
-    watches: BTreeMap<PoolRef, Watch>,
+    matters: BTreeMap<PoolRef, Matters>,
     looked: Option<Instant>,
     /// The store's time at the latest look for quarantined jobs.
     until: Option<DateTime<Utc>>,
@@ -70,8 +70,8 @@ impl Herald {
         let Some(webhook) = &self.webhook else { return };
         let now = Instant::now();
         for record in records {
-            let watch = self.watches.entry(record.pool.clone()).or_default();
-            watch.look(record, now).into_iter().for_each(|notice| webhook.tell(notice));
+            let matters = self.matters.entry(record.pool.clone()).or_default();
+            matters.look(record, now).into_iter().for_each(|notice| webhook.tell(notice));
         }
     }
 

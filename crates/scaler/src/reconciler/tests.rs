@@ -2,6 +2,7 @@
 
 mod blind;
 mod stage;
+mod watching;
 
 use std::sync::Arc;
 

@@ -181,6 +181,8 @@ impl Drivers {
         let config = LocalConfig::new(command).env(env::URL.name, &self.url).env(env::POOL.name, pool).grace(grace);
         // A worker has no business with the platform's keys.
         let config = env::PLATFORM_KEYS.iter().fold(config, |config, name| config.env_remove(*name));
+        // Nor can it listen where the scaler does.
+        let config = config.env_remove(env::LISTEN.name);
         Ok(LocalDriver::new(config))
     }
 }
