@@ -12,7 +12,7 @@ const WRITTEN: &str = "SELECT coalesce(string_agg(line, E'\\n' ORDER BY line), '
     UNION ALL SELECT 'decision ' || d::text FROM headcount.decision d) AS lines";
 /// How a session of another process stands in its way.
 const BLOCKED: &str = "SELECT query FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name LIKE 'headcount scale%'";
+    WHERE datname = current_database() AND wait_event = 'relation' AND application_name LIKE 'headcount scale%'";
 const BUSY: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND state <> 'idle' AND application_name LIKE 'headcount scale%'";
 
@@ -37,15 +37,19 @@ async fn written(connection: &mut PgConnection) -> String {
 }
 
 /// Stops the scaler while it waits for the list of the workers: it has read the platform and not acted yet.
-async fn stop_between_looking_and_acting(connection: &mut PgConnection, scaler: &Process) {
+///
+/// The lock and the looks need a connection each: within a transaction the activity of others is as it was at its first
+/// look.
+async fn stop_between_looking_and_acting(database: &mut [PgConnection; 2], scaler: &Process) {
+    let [locking, looking] = database;
     eventually("it is met between looking and acting", SOON, async || {
-        let mut lock = connection.begin().await.unwrap();
+        let mut lock = locking.begin().await.unwrap();
         lock.execute("LOCK TABLE headcount.worker IN ACCESS EXCLUSIVE MODE").await.unwrap();
         let query = eventually("it waits for the lock", SOON, async || {
-            lock.fetch_optional(BLOCKED).await.unwrap().map(|row| row.get::<String, _>(0)).ok_or(())
+            looking.fetch_optional(BLOCKED).await.unwrap().map(|row| row.get::<String, _>(0)).ok_or(())
         })
         .await;
-        let met = query.starts_with("-- The workers, in the order");
+        let met = query.trim_start().starts_with("SELECT w.boot, w.instance, w.host");
         if met {
             assert!(scaler.signal(Signal::STOP));
         }
@@ -72,7 +76,7 @@ async fn stop_at_rest(connection: &mut PgConnection, scaler: &Process) {
 #[tokio::test]
 async fn a_scaler_that_slept_through_its_lease_writes_neither_to_the_store_nor_to_the_platform() {
     let database = Database::fresh().await;
-    let mut connection = database.connect().await;
+    let mut connections = [database.connect().await, database.connect().await];
     let place = Place::on(database);
     let job = place.handler("while [ ! -e $JOBS/go ]; do sleep 0.1; done");
     let program = headcount().display().to_string();
@@ -92,7 +96,8 @@ async fn a_scaler_that_slept_through_its_lease_writes_neither_to_the_store_nor_t
     .await;
     place.says("pools pause worker").await;
     enqueue(&place, 6).await;
-    stop_between_looking_and_acting(&mut connection, &old).await;
+    stop_between_looking_and_acting(&mut connections, &old).await;
+    let [mut connection, _] = connections;
     place.says("pools resume worker").await;
 
     let mut new = scaler(&place, &heroku, &config(1, "300ms"), "new");

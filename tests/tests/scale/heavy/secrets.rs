@@ -23,7 +23,7 @@ const KEYS: [(&str, &str); 6] = [
     ("DATABASE_URL", "postgres://shop:s3cret-of-the-shop@127.0.0.1:1/shop"),
 ];
 /// Shows its environment to the test.
-const JOB: &str = "env >env.$HEADCOUNT_JOB_ID; cp env.$HEADCOUNT_JOB_ID $JOBS";
+const JOB: &str = "env >$JOBS/env.$HEADCOUNT_JOB_ID";
 /// A pool whose token has a name of its own, on a Heroku that cannot be reached.
 const UNREACHABLE: &str = "[pool.shop]\nqueues = [\"shop\"]\nmax = 1\ninterval = \"300ms\"\ntoken_env = \"SHOP_TOKEN\"\n\
      driver = { heroku = { app = \"shop\", process = \"worker\" } }\n";
@@ -61,7 +61,7 @@ impl Vault {
         assert!(scaler.signal(Signal::TERM));
         let ended = scaler.ends_well(SOON).await;
         let log = ended.stdout();
-        assert!(log.contains("TRACE"), "it tells everything");
+        assert!(log.contains("DEBUG"), "it tells everything");
         let shown = [("its log", log), ("its errors", ended.stderr()), ("the store", self.stored().await)];
         let (environments, names) = self.environments();
         assert!(!environments.is_empty());
@@ -209,7 +209,7 @@ async fn the_programs_of_the_command_driver_see_no_key_of_a_platform() {
     let scaler = vault.scaler(&pools, &[("HEROKU_API_URL", "http://127.0.0.1:1")]);
     enqueue(place, 1).await;
     eventually("both were called and have answered", SOON, async || {
-        let told = place.says("why here -n 100").await.stdout();
+        let told = place.headcount("why here -n 100").start().ends(SOON).await.stdout();
         if told.contains("there is no room") { Ok(()) } else { Err(told) }
     })
     .await;

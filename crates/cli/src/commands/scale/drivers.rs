@@ -97,10 +97,11 @@ impl Drivers {
             #[cfg(feature = "aws")]
             Key::Aws { .. } => Arc::new(self.aws(&key, config).await?),
             Key::Own { config: DriverConfig::Local { command, grace }, .. } => {
-                Arc::clone(local.insert(Arc::new(self.local(&pool.name, command.as_deref(), *grace)?))) as _
+                let keys = tokens(config);
+                Arc::clone(local.insert(Arc::new(self.local(&pool.name, command.as_deref(), *grace, keys)?))) as _
             }
             Key::Own { config: DriverConfig::Command { status, set, timeout }, .. } => {
-                let withheld = secrets::withheld(&self.env, &[]);
+                let withheld = secrets::withheld(&self.env, &[]).into_iter().chain(tokens(config).map(Into::into));
                 Arc::new(CommandDriver::new(CommandConfig::new(status, set, withheld).timeout(*timeout)))
             }
             Key::Own { config: DriverConfig::Aws { .. }, .. } => {
@@ -108,8 +109,6 @@ impl Drivers {
             }
             Key::Own { .. } => Arc::new(NoopDriver),
         };
-        #[cfg(not(feature = "aws"))]
-        let _ = config;
         Ok(Known { key, driver, local })
     }
 
@@ -160,7 +159,14 @@ impl Drivers {
         Ok(AwsDriver::new(aws).await)
     }
 
-    fn local(&self, pool: &str, command: Option<&[String]>, grace: Duration) -> Result<LocalDriver> {
+    /// `tokens`: the names of the variables that hold the tokens of other pools' platforms.
+    fn local<'t>(
+        &self,
+        pool: &str,
+        command: Option<&[String]>,
+        grace: Duration,
+        tokens: impl Iterator<Item = &'t str>,
+    ) -> Result<LocalDriver> {
         let command = if let Some(command) = command {
             command.to_vec()
         } else {
@@ -170,9 +176,18 @@ impl Drivers {
         // The store's URL may hold a password: it goes through the environment, which other users cannot read.
         let config = LocalConfig::new(command).env(env::URL.name, &self.url).env(env::POOL.name, pool).grace(grace);
         // A worker has no business with the platform's keys.
-        let config = env::PLATFORM_KEYS.iter().fold(config, |config, name| config.env_remove(*name));
+        let keys = env::PLATFORM_KEYS.into_iter().chain(tokens);
+        let config = keys.fold(config, |config, name| config.env_remove(name));
         Ok(LocalDriver::new(config))
     }
+}
+
+/// The variables that hold the tokens of the pools' platforms, whatever the configuration calls them.
+fn tokens(config: &Config) -> impl Iterator<Item = &str> {
+    config.pools.iter().filter_map(|pool| match &pool.driver {
+        DriverConfig::Heroku { token_env, .. } => Some(token_env.as_str()),
+        _ => None,
+    })
 }
 
 /// Refuses what a configuration may say and this program does not do yet: a pool that silently did otherwise than it is
