@@ -167,10 +167,13 @@ impl Ground {
         }
     }
 
-    /// Kills a worker that is at work.
+    /// Kills a worker whose job has not been killed before: one that takes its worker along again and again is put aside.
     async fn crash(&mut self) -> String {
+        let first = notes(&self.place).into_iter().filter_map(|job| job.strip_prefix("start ").map(str::to_owned));
+        let first: Vec<String> = first.filter(|job| job.lines().count() == 1).collect();
         let workers = self.place.rows("workers").await;
-        let Some(worker) = workers.iter().find(|worker| worker["running"].as_u64() > Some(0)) else {
+        let at_first = |name: &str| first.iter().any(|place| place.trim() == name) && !self.hits.contains_key(name);
+        let Some(worker) = workers.iter().find(|worker| worker["instance"].as_str().is_some_and(at_first)) else {
             return "nobody is there to crash".into();
         };
         let name = worker["instance"].as_str().expect("an instance has a name").to_owned();
