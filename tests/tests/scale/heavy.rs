@@ -2,6 +2,7 @@
 
 mod platforms;
 mod long_jobs;
+mod faults;
 mod paused;
 mod secrets;
 

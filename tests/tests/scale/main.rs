@@ -1,6 +1,7 @@
 //! `headcount scale` as a whole process, with the workers that it hires.
 
 mod heavy;
+mod statements;
 
 use std::{fs, time::Duration};
 

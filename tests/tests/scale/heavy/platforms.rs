@@ -44,7 +44,11 @@ impl Ground {
     }
 
     pub(super) async fn heroku() -> Self {
-        let place = Place::postgres().await;
+        Self::heroku_in(Place::postgres().await).await
+    }
+
+    /// The same with this store.
+    pub(super) async fn heroku_in(place: Place) -> Self {
         let worker = worker(&place);
         let heroku = FakeHeroku::app("shop").process("worker", [worker]).grace(GRACE).start().await;
         Self::on(Platform::Heroku(heroku), place)
@@ -73,6 +77,12 @@ impl Ground {
     fn on(platform: Platform, place: Place) -> Self {
         worker(&place);
         Self { place: Arc::new(place), platform, hits: BTreeMap::new(), turn: 0 }
+    }
+
+    /// The Heroku that it is.
+    pub(super) fn dynos(&self) -> &FakeHeroku {
+        let Platform::Heroku(heroku) = &self.platform else { panic!("there are dynos on Heroku only") };
+        heroku
     }
 
     /// A scaler of the pool.
@@ -205,10 +215,12 @@ impl Ground {
     }
 }
 
-/// The program that is the same on each: a worker whose job runs as long as its payload says, and notes where.
+/// The program that is the same on each: a worker whose job runs for so many seconds as its payload says, or until the
+/// test says so, and notes where.
 fn worker(place: &Place) -> PathBuf {
     let job = place.handler(
-        "length=$(cat); trap '' TERM; echo start $WHERE >>$JOBS/job.$HEADCOUNT_JOB_ID; sleep $length; \
+        "length=$(cat); trap '' TERM; echo start $WHERE >>$JOBS/job.$HEADCOUNT_JOB_ID; \
+         if [ $length = '\"until\"' ]; then while [ ! -e $JOBS/go ]; do sleep 0.1; done; else sleep $length; fi; \
          echo end >>$JOBS/job.$HEADCOUNT_JOB_ID",
     );
     let script = format!(
