@@ -28,7 +28,11 @@ impl Place {
 
     /// A database on the shared server.
     pub async fn postgres() -> Self {
-        let database = Database::fresh().await;
+        Self::on(Database::fresh().await)
+    }
+
+    /// This database, which the test may also look into by itself.
+    pub fn on(database: Database) -> Self {
         Self { folder: Folder::new(), url: database.url().to_owned(), _database: Some(database) }
     }
 

@@ -1,5 +1,11 @@
 //! The whole of it on Heroku: dynos that cycle, crash and are released while jobs run and the pool shrinks.
 
+mod platforms;
+mod long_jobs;
+mod faults;
+mod paused;
+mod secrets;
+
 use headcount_tests::{FakeHeroku, heroku::Fault, process::headcount};
 
 use super::*;

@@ -5,6 +5,7 @@ mod notices;
 mod pools;
 mod obeyed;
 mod watching;
+mod statements;
 
 use std::{fs, time::Duration};
 

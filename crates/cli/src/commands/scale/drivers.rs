@@ -107,10 +107,11 @@ impl Drivers {
             #[cfg(feature = "aws")]
             Key::Aws { .. } => Arc::new(self.aws(&key, config).await?),
             Key::Own { config: DriverConfig::Local { command, grace }, .. } => {
-                Arc::clone(local.insert(Arc::new(self.local(&pool.name, command.as_deref(), *grace)?))) as _
+                let keys = tokens(config);
+                Arc::clone(local.insert(Arc::new(self.local(&pool.name, command.as_deref(), *grace, keys)?))) as _
             }
             Key::Own { config: DriverConfig::Command { status, set, timeout }, .. } => {
-                let withheld = secrets::withheld(&self.env, &[]);
+                let withheld = secrets::withheld(&self.env, &[]).into_iter().chain(tokens(config).map(Into::into));
                 Arc::new(CommandDriver::new(CommandConfig::new(status, set, withheld).timeout(*timeout)))
             }
             Key::Own { config: DriverConfig::Aws { .. }, .. } => {
@@ -118,8 +119,6 @@ impl Drivers {
             }
             Key::Own { .. } => Arc::new(NoopDriver),
         };
-        #[cfg(not(feature = "aws"))]
-        let _ = config;
         Ok(Known { key, driver, local })
     }
 
@@ -170,7 +169,14 @@ impl Drivers {
         Ok(AwsDriver::new(aws).await)
     }
 
-    fn local(&self, pool: &str, command: Option<&[String]>, grace: Duration) -> Result<LocalDriver> {
+    /// `tokens`: the names of the variables that hold the tokens of other pools' platforms.
+    fn local<'t>(
+        &self,
+        pool: &str,
+        command: Option<&[String]>,
+        grace: Duration,
+        tokens: impl Iterator<Item = &'t str>,
+    ) -> Result<LocalDriver> {
         let command = if let Some(command) = command {
             command.to_vec()
         } else {
@@ -180,11 +186,20 @@ impl Drivers {
         // The store's URL may hold a password: it goes through the environment, which other users cannot read.
         let config = LocalConfig::new(command).env(env::URL.name, &self.url).env(env::POOL.name, pool).grace(grace);
         // A worker has no business with the platform's keys.
-        let config = env::PLATFORM_KEYS.iter().fold(config, |config, name| config.env_remove(*name));
-        // Nor can it listen where the scaler does.
-        let config = config.env_remove(env::LISTEN.name);
+        let keys = env::PLATFORM_KEYS.into_iter().chain(tokens);
+        let config = keys.fold(config, |config, name| config.env_remove(name));
+        // Nor can it listen where the scaler does, or tell of its absence: it ends with it.
+        let config = config.env_remove(env::LISTEN.name).env_remove(env::WEBHOOK_URL.name);
         Ok(LocalDriver::new(config))
     }
+}
+
+/// The variables that hold the tokens of the pools' platforms, whatever the configuration calls them.
+fn tokens(config: &Config) -> impl Iterator<Item = &str> {
+    config.pools.iter().filter_map(|pool| match &pool.driver {
+        DriverConfig::Heroku { token_env, .. } => Some(token_env.as_str()),
+        _ => None,
+    })
 }
 
 /// What the driver of this pool is made from. One of an app or an account serves all their pools.
