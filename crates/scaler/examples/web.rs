@@ -18,7 +18,7 @@ use axum::{
     routing::{get, post},
 };
 use headcount_queue::{NewJob, Queue};
-use headcount_scaler::{LocalConfig, LocalDriver, PoolSpec, Reconciler, Watch};
+use headcount_scaler::{LocalConfig, LocalDriver, PoolSpec, Reconciler, TickRecord, Watch};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // No more requests come. The scaler gives its lease back, and then its workers end, each with its jobs.
     stop.cancel();
     rounds.await?;
-    driver.shutdown(Duration::from_secs(60)).await;
+    driver.shutdown(Duration::from_mins(1)).await;
     println!("stopped");
     Ok(())
 }
@@ -90,7 +90,9 @@ async fn pools(State(app): State<App>) -> Json<Value> {
     Json(
         pools
             .iter()
-            .map(|(name, pool)| json!({ "pool": name.as_str(), "latest": pool.latest.as_ref().map(|tick| tick.detail()) }))
+            .map(
+                |(name, pool)| json!({ "pool": name.as_str(), "latest": pool.latest.as_ref().map(TickRecord::detail) }),
+            )
             .collect(),
     )
 }
