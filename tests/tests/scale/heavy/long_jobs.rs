@@ -29,7 +29,7 @@ async fn run(mut ground: Ground, course: &Course) {
     let mut scaler = ground.scaler(course.max);
     let (mut jobs, mut told, mut shrunk) = (0, Vec::new(), 0);
     for wave in course.waves {
-        let lines: String = wave.iter().map(|length| format!("{length}\n")).collect();
+        let lines = wave.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         ground.place.headcount("enqueue long --queue local --lines").stdin(lines).start().ends_well(SOON).await;
         jobs += wave.len();
         let full = course.max as usize;

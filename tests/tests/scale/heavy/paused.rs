@@ -41,12 +41,12 @@ async fn written(connection: &mut PgConnection) -> String {
 /// The lock and the looks need a connection each: within a transaction the activity of others is as it was at its first
 /// look.
 async fn stop_between_looking_and_acting(database: &mut [PgConnection; 2], scaler: &Process) {
-    let [locking, looking] = database;
+    let [guard, observer] = database;
     eventually("it is met between looking and acting", SOON, async || {
-        let mut lock = locking.begin().await.unwrap();
+        let mut lock = guard.begin().await.unwrap();
         lock.execute("LOCK TABLE headcount.worker IN ACCESS EXCLUSIVE MODE").await.unwrap();
         let query = eventually("it waits for the lock", SOON, async || {
-            looking.fetch_optional(BLOCKED).await.unwrap().map(|row| row.get::<String, _>(0)).ok_or(())
+            observer.fetch_optional(BLOCKED).await.unwrap().map(|row| row.get::<String, _>(0)).ok_or(())
         })
         .await;
         let met = query.trim_start().starts_with("SELECT w.boot, w.instance, w.host");

@@ -132,12 +132,11 @@ impl Ground {
     pub(super) async fn misbehave(&mut self) -> String {
         self.turn += 1;
         match &self.platform {
-            Platform::Local => self.crash().await,
             Platform::Command if self.turn.is_multiple_of(2) => {
                 fs::write(self.place.folder.file("late"), "").unwrap();
                 "the next change is answered too late".into()
             }
-            Platform::Command => self.crash().await,
+            Platform::Local | Platform::Command => self.crash().await,
             Platform::Aws(aws, _) => {
                 aws.faults(
                     "TerminateInstanceInAutoScalingGroup",
@@ -165,7 +164,9 @@ impl Ground {
                     }
                     (3, ..) => {
                         heroku.release();
-                        up.iter().for_each(|name| *self.hits.entry(name.clone()).or_default() += 1);
+                        for name in &up {
+                            *self.hits.entry(name.clone()).or_default() += 1;
+                        }
                         "there is a release".into()
                     }
                     _ => {

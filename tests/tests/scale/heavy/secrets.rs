@@ -86,7 +86,7 @@ impl Vault {
             let table: String = table.get(0);
             let all = format!("SELECT t::text FROM headcount.{table} t");
             for row in self.connection.fetch_all(AssertSqlSafe(all)).await.unwrap() {
-                rows += &format!("{table} {}\n", row.get::<String, _>(0));
+                rows.extend([table.as_str(), " ", row.get::<&str, _>(0), "\n"]);
             }
         }
         rows
