@@ -1,4 +1,4 @@
-//! A web address that keeps what is POSTed to it, as a chat or a pager would.
+//! A web address that keeps what is posted to it, as a chat or a pager would.
 
 use std::{
     convert::Infallible,
@@ -79,7 +79,7 @@ async fn take(
     path: &str,
 ) -> Result<Response<Empty<Bytes>>, Infallible> {
     let right = request.method() == hyper::Method::POST && request.uri().path() == path;
-    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let refused = |left: u32| left.checked_sub(1);
     let status = if shared.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refused).is_ok() {
         StatusCode::SERVICE_UNAVAILABLE

@@ -63,6 +63,7 @@ mod tests {
             ordinal: (removal == Removal::Highest).then_some(n),
             listed: true,
             ending: false,
+            held: false,
             standing: Standing::Active,
             epoch: None,
             boots: Vec::new(),

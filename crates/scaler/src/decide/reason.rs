@@ -77,6 +77,7 @@ impl Reason {
             Self::Trouble(_) => "trouble",
             Self::Unseen(Unseen::Store(_)) => "store_unseen",
             Self::Unseen(Unseen::Platform(_)) => "platform_unseen",
+            Self::Unseen(Unseen::Source(_)) => "source_unseen",
             Self::StaleStore { .. } => "store_stale",
             Self::StalePlatform { .. } => "platform_stale",
         }

@@ -187,7 +187,7 @@ impl Drivers {
         let config = LocalConfig::new(command).env(env::URL.name, &self.url).env(env::POOL.name, pool).grace(grace);
         // A worker has no business with the platform's keys.
         let keys = env::PLATFORM_KEYS.into_iter().chain(tokens);
-        let config = keys.fold(config, |config, name| config.env_remove(name));
+        let config = keys.fold(config, LocalConfig::env_remove);
         // Nor can it listen where the scaler does, or tell of its absence: it ends with it.
         let config = config.env_remove(env::LISTEN.name).env_remove(env::WEBHOOK_URL.name);
         Ok(LocalDriver::new(config))

@@ -69,6 +69,7 @@ impl Pool {
             ordinal: None,
             listed: true,
             ending: false,
+            held: false,
             standing: if worker.drained { Standing::Drained } else { Standing::Active },
             epoch: None,
             boots: Vec::new(),

@@ -51,6 +51,7 @@ impl Fleet {
                 ordinal: Some(i as u32 + 1),
                 listed: true,
                 ending: false,
+                held: false,
                 standing: if up.is_some() { Standing::Active } else { Standing::Booting },
                 epoch: None,
                 boots: Vec::new(),
