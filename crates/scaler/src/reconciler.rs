@@ -206,7 +206,8 @@ impl Reconciler {
     /// Nothing that fails ends it: while the store fails, it waits longer from tick to tick, up to 30 s.
     pub async fn run(&mut self, stop: CancellationToken) {
         self.herald.begin(&*self.store, self.tenure.name()).await;
-        let kept = self.tenure.keep();
+        // Who changes nothing must not keep the lease from one who does.
+        let kept = (!self.dry_run).then(|| self.tenure.keep());
         self.rounds(&stop).await;
         drop(kept);
         self.watch.ended();

@@ -22,7 +22,7 @@ async fn a_web_process_takes_jobs_in_hires_for_them_and_stops_with_its_workers()
     let folder = Folder::new();
     let url = folder.sqlite("jobs.db");
     let worker = headcount().to_str().unwrap();
-    let words = ["127.0.0.1:0", &url, worker, "work", "--exec", "sh -c 'cat >>done; echo >>done'"];
+    let words = ["127.0.0.1:0", &url, worker, "work", "--exec", "sh -c 'echo $(cat) >>done'"];
     let mut process = folder.program(example(), words).start();
     let line = process.line("it listens", SOON, |line| line.starts_with("listening on ")).await;
     let address = line.rsplit_once("//").unwrap().1;

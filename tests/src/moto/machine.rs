@@ -86,7 +86,10 @@ impl Body {
     ) -> (Self, impl Future<Output = Option<WorkerEnd>> + Send + use<>) {
         let metadata = Metadata::of(instance, region).expect("a port for the metadata");
         let (end, ending) = watch::channel(false);
-        let worker = worker.map(|program| program.env(ENDPOINT, &metadata.endpoint).env("AWS_REGION", region).start());
+        let worker = worker.map(|program| {
+            // The last as the start script of an image would set it, for the tests' own notes.
+            program.env(ENDPOINT, &metadata.endpoint).env("AWS_REGION", region).env("MACHINE", instance).start()
+        });
         let instance = instance.to_owned();
         (Self { metadata, end }, live(instance, worker, ending, grace))
     }

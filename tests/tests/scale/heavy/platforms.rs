@@ -225,7 +225,7 @@ fn worker(place: &Place) -> PathBuf {
          echo end >>$JOBS/job.$HEADCOUNT_JOB_ID",
     );
     let script = format!(
-        "#!/bin/sh\nexport WHERE=${{HEADCOUNT_INSTANCE:-$DYNO}} JOBS='{}' HEADCOUNT_URL='{}' HEADCOUNT_POOL=worker\n\
+        "#!/bin/sh\nexport WHERE=${{HEADCOUNT_INSTANCE:-${{DYNO:-$MACHINE}}}} JOBS='{}' HEADCOUNT_URL='{}' HEADCOUNT_POOL=worker\n\
          exec {} work --exec {job} --slots 1 --grace 4s\n",
         place.folder.path().display(),
         place.url,
