@@ -15,6 +15,7 @@ mod duration;
 mod store;
 mod output;
 mod log;
+mod lease;
 mod listen;
 mod commands;
 

@@ -7,15 +7,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use headcount_queue::{
     QueueState,
     limits::MAX_DELAY,
-    store::{LeaseRecord, Override, PoolRecord, Store},
+    store::{Override, PoolRecord, Store},
 };
 use headcount_scaler::{Account, Detail};
 use serde::Serialize;
 
 use crate::{
-    commands::{Session, work::absence},
+    commands::Session,
     duration::{self, human, since},
     exit::{Exit, usage},
+    lease,
     output::{Table, brief},
 };
 
@@ -206,29 +207,11 @@ async fn show(store: &dyn Store, session: &mut Session) -> Result<Exit> {
     session.out.flush()?;
     rows.iter().filter_map(Row::advice).for_each(|advice| session.note(&advice));
     for lease in &leases {
-        if let Some(missing) = missing(lease) {
+        if let Some(missing) = lease::missing(lease) {
             session.note(&missing);
         }
     }
     Ok(Exit::Done)
-}
-
-/// Whether this is the lease of a scaler of pools, and not of one that belongs to a `headcount run`, nor of
-/// the worker that tells of a missing one.
-pub(crate) fn is_of_a_scaler(lease: &LeaseRecord) -> bool {
-    !lease.lease.starts_with("run:") && lease.lease != absence::LEASE
-}
-
-/// Whether nobody scales any more.
-pub(crate) fn missing(lease: &LeaseRecord) -> Option<String> {
-    let gone = lease.until < lease.read_at && is_of_a_scaler(lease);
-    gone.then(|| {
-        let since = lease.until.format("%Y-%m-%d %H:%M:%S UTC");
-        format!(
-            "no scaler since {since} (it was {}): the pools stay as they are; start `headcount scale`",
-            lease.holder
-        )
-    })
 }
 
 fn table(rows: &[Row]) -> Table {
@@ -287,22 +270,5 @@ mod tests {
         let now = at("2026-01-31T14:00:00Z");
         let order = Override { paused: true, min: Some(1), max: Some(4), until: Some(at("2026-01-31T14:30:00Z")) };
         assert_eq!(said(&order, now), "paused, at least 1, at most 4 for 30m");
-    }
-
-    #[test]
-    fn a_lease_that_has_run_out_is_a_scaler_that_is_missed() {
-        let lease = |name: &str, until| LeaseRecord {
-            lease: name.into(),
-            holder: "h".into(),
-            epoch: 1,
-            since: at("2026-01-31T12:00:00Z"),
-            until: at(until),
-            read_at: at("2026-01-31T14:00:00Z"),
-        };
-        assert_eq!(missing(&lease("scaler", "2026-01-31T14:00:05Z")), None);
-        let told = missing(&lease("scaler", "2026-01-31T12:03:00Z")).unwrap();
-        assert!(told.contains("no scaler since 2026-01-31 12:03:00 UTC"), "{told}");
-        assert_eq!(missing(&lease(absence::LEASE, "2026-01-31T12:03:00Z")), None, "that tells of one");
-        assert_eq!(missing(&lease("run:x", "2026-01-31T12:03:00Z")), None, "that run is over");
     }
 }

@@ -1,6 +1,6 @@
 //! `headcount work`: a worker that runs any program as its handler.
 
-pub(crate) mod absence;
+mod absence;
 mod machine;
 mod parent;
 pub(super) mod secrets;

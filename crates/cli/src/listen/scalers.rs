@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::commands::pools;
+use crate::lease;
 
 /// The store is asked at most so often, however many look.
 const FRESH: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ impl Scalers {
             return leases.clone();
         }
         let leases = match timeout(LIMIT, self.store.leases()).await {
-            Ok(Ok(leases)) => Some(Leases(leases.into_iter().filter(pools::is_of_a_scaler).collect())),
+            Ok(Ok(leases)) => Some(Leases(leases.into_iter().filter(lease::is_of_a_scaler).collect())),
             Ok(Err(_)) | Err(_) => None,
         };
         *latest = Some((Instant::now(), leases.clone()));
@@ -52,7 +52,7 @@ impl Scalers {
 
     /// Since when no scaler acts, if one did and none does.
     pub(crate) async fn missing(&self) -> Option<String> {
-        let missing: Vec<String> = self.leases().await?.0.iter().filter_map(pools::missing).collect();
+        let missing: Vec<String> = self.leases().await?.0.iter().filter_map(lease::missing).collect();
         (!missing.is_empty()).then(|| missing.join("; "))
     }
 

@@ -9,14 +9,13 @@ use headcount_queue::{
 };
 use headcount_scaler::{Concern, Notice, Webhook};
 
-use crate::commands::pools;
+use crate::lease;
 
 /// How often a worker looks.
 const LOOK: Duration = Duration::from_secs(30);
 /// A scaler that is away for less is no matter: a deploy.
 const ABSENT: TimeDelta = TimeDelta::minutes(2);
-/// Who holds this lease tells. It is renewed at each look, so that another tells if the one that did has ended.
-pub(crate) const LEASE: &str = "notice:no-scaler";
+/// Who holds the lease of notices tells. It is renewed at each look, so that another tells if the one that did has ended.
 const LENGTH: Duration = Duration::from_mins(10);
 
 /// One worker's watch.
@@ -47,7 +46,7 @@ impl Absence {
     async fn look(&mut self) -> Result<()> {
         let leases = self.store.leases().await?;
         if let Some(text) = leases.iter().find_map(|lease| missing(lease, self.absent)) {
-            if let Lease::Held(fence) = self.store.lease(LEASE, &self.holder, LENGTH).await?
+            if let Lease::Held(fence) = self.store.lease(lease::NOTICE, &self.holder, LENGTH).await?
                 && self.told.replace(fence).is_none()
             {
                 self.webhook.tell(Notice::of_store(Concern::NoScaler, text));
@@ -63,7 +62,7 @@ impl Absence {
 
 /// Whether its scaler has been away for longer than this.
 fn missing(lease: &LeaseRecord, absent: TimeDelta) -> Option<String> {
-    (lease.read_at - lease.until > absent).then(|| pools::missing(lease)).flatten()
+    (lease.read_at - lease.until > absent).then(|| lease::missing(lease)).flatten()
 }
 
 #[cfg(test)]
