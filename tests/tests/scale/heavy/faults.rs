@@ -91,13 +91,13 @@ async fn run(course: &Course) {
 }
 
 #[tokio::test]
-#[ignore = "has not been seen to pass: it took longer than two minutes on a busy machine"]
+#[ignore = "not seen to pass yet; by name: cargo nextest run -p headcount-tests --run-ignored only all_around_fails"]
 async fn nobody_at_work_is_let_go_while_all_around_fails() {
     run(&SHORT).await;
 }
 
 #[tokio::test]
-#[ignore = "runs for minutes: the store is away for 90 seconds"]
+#[ignore = "not seen to pass yet, and runs for minutes; by name, with --profile long"]
 async fn nobody_at_work_is_let_go_while_all_around_fails_for_minutes() {
     run(&LONG_ONE).await;
 }

@@ -24,6 +24,12 @@ const LONG_ONE: Course = Course {
     ],
 };
 
+/// The long one with `tests/run --long`.
+#[expect(clippy::disallowed_methods, reason = "the tests' own setting; no part of the product reads it")]
+fn course() -> &'static Course {
+    if std::env::var_os("HEADCOUNT_TEST_LONG").is_some() { &LONG_ONE } else { &SHORT }
+}
+
 async fn run(mut ground: Ground, course: &Course) {
     ground.place.says("migrate").await;
     let mut scaler = ground.scaler(course.max);
@@ -92,44 +98,20 @@ fn judge(ground: &Ground, jobs: usize, shrunk: usize, told: &[String]) {
 
 #[tokio::test]
 async fn no_job_is_killed_by_a_shrink_on_this_machine() {
-    run(Ground::local().await, &SHORT).await;
+    run(Ground::local().await, course()).await;
 }
 
 #[tokio::test]
 async fn no_job_is_killed_by_a_shrink_on_heroku() {
-    run(Ground::heroku().await, &SHORT).await;
+    run(Ground::heroku().await, course()).await;
 }
 
 #[tokio::test]
 async fn no_job_is_killed_by_a_shrink_on_aws() {
-    run(Ground::aws().await, &SHORT).await;
+    run(Ground::aws().await, course()).await;
 }
 
 #[tokio::test]
 async fn no_job_is_killed_by_a_shrink_on_a_platform_of_the_users_own() {
-    run(Ground::command().await, &SHORT).await;
-}
-
-#[tokio::test]
-#[ignore = "runs for minutes, with jobs of up to two"]
-async fn no_job_of_two_minutes_is_killed_by_a_shrink_on_this_machine() {
-    run(Ground::local().await, &LONG_ONE).await;
-}
-
-#[tokio::test]
-#[ignore = "runs for minutes, with jobs of up to two"]
-async fn no_job_of_two_minutes_is_killed_by_a_shrink_on_heroku() {
-    run(Ground::heroku().await, &LONG_ONE).await;
-}
-
-#[tokio::test]
-#[ignore = "runs for minutes, with jobs of up to two"]
-async fn no_job_of_two_minutes_is_killed_by_a_shrink_on_aws() {
-    run(Ground::aws().await, &LONG_ONE).await;
-}
-
-#[tokio::test]
-#[ignore = "runs for minutes, with jobs of up to two"]
-async fn no_job_of_two_minutes_is_killed_by_a_shrink_on_a_platform_of_the_users_own() {
-    run(Ground::command().await, &LONG_ONE).await;
+    run(Ground::command().await, course()).await;
 }
