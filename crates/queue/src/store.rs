@@ -35,7 +35,7 @@ pub use attempt::{
 };
 pub use scale::{
     Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PlaceRecord, PoolRecord,
-    Scale, Weight,
+    Scale, Waiting, Weight,
 };
 pub use schema::{Difference, Grants, Step};
 pub use url::StoreUrl;

@@ -16,7 +16,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use headcount_queue::{
     Binding, QueueState, Result, WorkerRecord,
-    store::{Connections, Outstanding, PlaceRecord, PoolRecord, Store},
+    store::{Connections, PlaceRecord, PoolRecord, Store, Waiting},
 };
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,14 @@ impl Demand {
         self.ready + u64::from(self.due)
     }
 
+    /// The counters may lag by a fold. Where they know of nothing at all, this is what the store says exactly: a pool is
+    /// never let go on a counter's word. Ready jobs of kinds that nobody knows are the ones that the store means.
+    pub fn exactly(&mut self, waiting: Waiting) {
+        self.ready = u64::from(waiting.ready && self.unknown == 0);
+        self.due = waiting.due;
+        self.suspects = waiting.suspects;
+    }
+
     /// Whether there is anything to start.
     pub fn is_none(&self) -> bool {
         self.jobs() == 0 && !self.suspects
@@ -207,19 +215,14 @@ impl StoreReading {
         self.at + self.taken.elapsed()
     }
 
-    /// The work that waits in these queues. `busy`: whether the pool's own workers run anything.
-    ///
-    /// The counters may lag by a fold, so where they show nothing at all, the store is asked exactly: a pool is never
-    /// let go on a counter's word.
-    pub async fn demand(&self, store: &dyn Store, queues: &Binding, kinds: &Kinds, busy: bool) -> Result<Demand> {
-        let counted = counted(&self.queues, queues, kinds);
-        if busy || !counted.is_none() {
-            return Ok(counted);
-        }
-        match unpaused(&self.queues, queues) {
-            Some(asked) => Ok(exact(store.outstanding(&asked).await?, held(&self.queues, queues), counted.unknown)),
-            None => Ok(counted),
-        }
+    /// The work that waits in these queues, as the counters know it.
+    pub fn counted(&self, queues: &Binding, kinds: &Kinds) -> Demand {
+        counted(&self.queues, queues, kinds)
+    }
+
+    /// These queues without the paused ones; `None` if that leaves none.
+    pub fn unpaused(&self, queues: &Binding) -> Option<Binding> {
+        unpaused(&self.queues, queues)
     }
 }
 
@@ -237,18 +240,6 @@ fn counted(states: &[QueueState], queues: &Binding, kinds: &Kinds) -> Demand {
         demand.suspects |= state.depth.suspects > 0;
     }
     demand
-}
-
-/// Whether the counters know of jobs that are held in these queues.
-fn held(states: &[QueueState], queues: &Binding) -> bool {
-    states.iter().any(|state| queues.includes(&state.queue) && !state.paused && state.depth.held > 0)
-}
-
-/// `held`: whether the counters knew of held jobs, none of which is a suspect. Held ones that they do not know of may be.
-/// `unknown`: so many ready ones are of kinds that nobody knows; they are the ones that the store means.
-fn exact(outstanding: Outstanding, held: bool, unknown: u64) -> Demand {
-    let ready = u64::from(outstanding.ready && unknown == 0);
-    Demand { ready, due: outstanding.due, suspects: outstanding.held && !held, unknown }
 }
 
 /// These queues without the paused ones; `None` if that leaves none.
@@ -315,10 +306,6 @@ mod tests {
             counted(&[state.clone()], &Binding::Any, &Kinds::Any).is_none(),
             "they wait for others, or their kind is paused"
         );
-        let outstanding = Outstanding { held: true, ..Outstanding::default() };
-        assert!(exact(outstanding, held(&[state.clone()], &Binding::Any), 0).is_none());
-        state.depth.held = 0;
-        assert!(exact(outstanding, held(&[state], &Binding::Any), 0).suspects, "the counters do not know of it yet");
     }
 
     #[test]
@@ -330,9 +317,12 @@ mod tests {
         let kinds = Kinds::Only(["send".to_owned()].into());
         let demand = counted(&[state], &Binding::Any, &kinds);
         assert_eq!(demand, Demand { unknown: 3, ..Demand::default() });
-        let outstanding = Outstanding { ready: true, ..Outstanding::default() };
-        assert!(exact(outstanding, false, demand.unknown).is_none());
-        assert_eq!(exact(outstanding, false, 0).jobs(), 1);
+        let exactly = |mut demand: Demand| {
+            demand.exactly(Waiting { ready: true, ..Waiting::default() });
+            demand
+        };
+        assert!(exactly(demand).is_none());
+        assert_eq!(exactly(Demand::default()).jobs(), 1);
     }
 
     #[test]

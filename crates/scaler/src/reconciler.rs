@@ -8,6 +8,7 @@ mod herald;
 mod peers;
 mod pool;
 mod replacer;
+mod sight;
 mod tenure;
 #[cfg(test)]
 mod tests;
@@ -25,13 +26,13 @@ use headcount_queue::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span, info_span};
+use tracing::{Instrument as _, info_span};
 
 use crate::{
     act::{self, Action, Plan},
     decide::{Decision, Reason},
-    driver::{Applied, Change, DriverError, PoolStatus, ScalerDriver, Trouble},
-    observe::{Backlog, Gone, Observation, StoreReading, Unseen},
+    driver::{Applied, Change, DriverError, ScalerDriver, Trouble},
+    observe::{Observation, StoreReading},
     pool::PoolSpec,
     record::{Counts, TickRecord},
     watch::Watch,
@@ -40,6 +41,7 @@ use crate::{
 use herald::Herald;
 use pool::Pool;
 use replacer::{Member, check};
+use sight::Sight;
 use tenure::Tenure;
 
 pub use replacer::Replacer;
@@ -92,15 +94,8 @@ type Recorder = Box<dyn Fn(&TickRecord) + Send + Sync>;
 /// One pool's tick under way.
 #[derive(Debug)]
 struct Turn {
-    /// Which pool.
-    pool: usize,
-    /// What is logged of it bears its name.
-    span: Span,
-    seen: Result<Observation, Unseen>,
-    gone: Gone,
-    trouble: Option<Trouble>,
+    sight: Sight,
     decision: Decision,
-    actions: Vec<Action>,
     changes: Vec<Change>,
 }
 
@@ -288,7 +283,7 @@ impl Reconciler {
             // Another platform may have kept this one's answer waiting.
             status.age += asked.elapsed();
         }
-        let reading = match office {
+        let mut reading = match office {
             Ok(_) => StoreReading::take(&*self.store).await,
             Err(error) => Err(error),
         };
@@ -297,31 +292,43 @@ impl Reconciler {
         }
         self.failures = if reading.is_ok() { 0 } else { self.failures.saturating_add(1) };
 
+        let mut sights = Vec::with_capacity(pools.len());
+        for ((&index, status), backlog) in pools.iter().zip(statuses).zip(backlogs) {
+            let pool = &mut self.pools[index];
+            let span = info_span!("pool", name = %pool.spec.name());
+            let sight = Sight::of((index, pool), span.clone(), &*self.store, &mut reading, status, backlog);
+            sights.push(sight.instrument(span).await);
+        }
+        if let Ok(reading) = &reading {
+            sight::complete(&*self.store, &self.pools, &mut sights, reading).await;
+        }
         let mut turns = Vec::with_capacity(pools.len());
-        for ((&pool, status), backlog) in pools.iter().zip(statuses).zip(backlogs) {
-            let span = info_span!("pool", name = %self.pools[pool].spec.name());
-            turns.push(self.turn(pool, status, backlog, &reading, span.clone()).instrument(span).await);
+        for sight in sights {
+            let span = sight.span.clone();
+            turns.push(self.turn(sight, &reading).instrument(span).await);
         }
         let answers = self.apply(&mut turns).await;
         let at = reading.as_ref().ok().map(|reading| reading.at);
         let mut records = Vec::with_capacity(turns.len());
         for (mut turn, answers) in turns.into_iter().zip(answers) {
-            let span = turn.span.clone();
+            let span = turn.sight.span.clone();
             self.settle(&mut turn, answers).instrument(span.clone()).await;
+            let sight = turn.sight;
+            let pool = &self.pools[sight.pool];
             let record = TickRecord {
-                pool: self.pools[turn.pool].spec.name().clone(),
+                pool: pool.spec.name().clone(),
                 at,
-                counts: turn.seen.as_ref().ok().map(Counts::of),
+                counts: sight.seen.as_ref().ok().map(Counts::of),
                 decision: turn.decision,
-                actions: turn.actions,
-                account: self.pools[turn.pool].account(),
-                lost: turn.gone.lost,
-                doubted: turn.gone.spared,
-                trouble: turn.trouble,
+                actions: sight.actions,
+                account: pool.account(),
+                lost: sight.gone.lost,
+                doubted: sight.gone.spared,
+                trouble: sight.trouble,
                 took: started.elapsed(),
             };
             span.in_scope(|| report(&record));
-            self.watch.ticked(&record, turn.seen.as_ref().ok());
+            self.watch.ticked(&record, sight.seen.as_ref().ok());
             if let Some(recorder) = &self.recorder {
                 recorder(&record);
             }
@@ -426,34 +433,17 @@ impl Reconciler {
         }
     }
 
-    /// Observes one pool, decides, and does what the store has to do.
-    async fn turn(
-        &mut self,
-        pool: usize,
-        status: Result<PoolStatus, DriverError>,
-        backlog: Option<Result<Backlog, String>>,
-        reading: &Result<StoreReading>,
-        span: Span,
-    ) -> Turn {
-        let store = self.store.clone();
-        let (dry_run, patience, index) = (self.dry_run, self.write_timeout * 2, pool);
-        let peers = reading.as_ref().map(|reading| peers::of(&self.pools, index, reading)).unwrap_or_default();
-        let pool = &mut self.pools[index];
-        let trouble = status.as_ref().ok().and_then(|status| status.trouble.clone());
-        let mut actions = Vec::new();
-        let (mut seen, gone) = match (reading, status, backlog.transpose()) {
-            (Ok(reading), Ok(status), Ok(None)) => pool.observe(&*store, reading, status, &mut actions).await,
-            (Ok(reading), Ok(status), Ok(Some(backlog))) => pool.assume(reading, status, backlog),
-            (Err(error), ..) => (Err(Unseen::Store(error.to_string())), Gone::default()),
-            (_, Err(error), _) => (Err(Unseen::Platform(error)), Gone::default()),
-            (.., Err(error)) => (Err(Unseen::Source(error)), Gone::default()),
-        };
-        if let Ok(seen) = &mut seen {
+    /// Decides about one pool, and does what the store has to do.
+    async fn turn(&mut self, mut sight: Sight, reading: &Result<StoreReading>) -> Turn {
+        let peers = reading.as_ref().map(|reading| peers::of(&self.pools, sight.pool, reading)).unwrap_or_default();
+        let pool = &mut self.pools[sight.pool];
+        if let Ok(seen) = &mut sight.seen {
             seen.peers = peers;
         }
-        let decision = pool.decide(&seen, reading.as_ref().ok());
+        let decision = pool.decide(&sight.seen, reading.as_ref().ok());
         let mut plan = Plan::default();
-        if let (Ok(seen), false) = (&seen, dry_run) {
+        if let (Ok(seen), false) = (&sight.seen, self.dry_run) {
+            let patience = self.write_timeout * 2;
             plan = act::plan(&pool.spec, seen, &decision, &mut pool.removals, &mut pool.given_back, patience);
             if !plan.drain.is_empty() || !plan.end.is_empty() {
                 pool.limits.drained(seen.at);
@@ -461,23 +451,24 @@ impl Reconciler {
         }
         let changes = match &self.published {
             Some(fence) if plan != Plan::default() => {
-                act::prepare(&*store, fence, pool.spec.name(), &plan, &mut actions).await
+                act::prepare(&*self.store, fence, pool.spec.name(), &plan, &mut sight.actions).await
             }
             _ => Vec::new(),
         };
-        Turn { pool: index, span, seen, gone, trouble, decision, actions, changes }
+        Turn { sight, decision, changes }
     }
 
     /// Takes the platform's answers. What it refused to remove goes back to draining; what it may have removed stays
     /// leaving until a later reading tells.
     async fn settle(&mut self, turn: &mut Turn, answers: Vec<Result<Applied, DriverError>>) {
-        let pool = &mut self.pools[turn.pool];
+        let sight = &mut turn.sight;
+        let pool = &mut self.pools[sight.pool];
         for (change, answer) in std::mem::take(&mut turn.changes).into_iter().zip(answers) {
-            if let Ok(seen) = &turn.seen {
+            if let Ok(seen) = &sight.seen {
                 pool.limits.asked(&change, &answer, seen.at);
             }
             if let (Change::Remove { instances, .. }, Ok(seen @ Observation { foreign: None, .. })) =
-                (&change, &turn.seen)
+                (&change, &sight.seen)
             {
                 pool.removals.sent(instances, seen.at);
                 if let (Err(DriverError::Refused(_) | DriverError::Unavailable(_)), Some(fence)) =
@@ -487,7 +478,7 @@ impl Reconciler {
                     match self.store.keep(fence, pool.spec.name().as_str(), &names).await {
                         Ok(()) => pool.removals.refused(instances),
                         // They stay noted as sent, and a later tick sets them back.
-                        Err(error) => turn.actions.push(Action::Failed(error.to_string())),
+                        Err(error) => sight.actions.push(Action::Failed(error.to_string())),
                     }
                 }
             }
@@ -495,7 +486,7 @@ impl Reconciler {
             let repeated = matches!(change, Change::Extend { .. } | Change::Complete { .. });
             let told = !repeated || answer.as_ref().map_or(true, |applied| applied.changed);
             if told {
-                turn.actions.push(Action::Asked { change, answer });
+                sight.actions.push(Action::Asked { change, answer });
             }
         }
     }

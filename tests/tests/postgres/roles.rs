@@ -259,7 +259,8 @@ async fn a_scaler_drains_and_rescues_but_takes_no_job_and_adds_no_worker() {
     scaler.record(&fence, &[scale::decision(Weight::Hold, "enough")]).await.unwrap();
     scaler.order("web", "ann", &Override { paused: true, ..Override::default() }).await.unwrap();
     assert_eq!(scaler.pools(None).await.unwrap().len(), 1);
-    scaler.known(&"q".parse().unwrap(), SOON).await.unwrap();
+    scaler.known(&[("q".parse().unwrap(), SOON)]).await.unwrap();
+    scaler.waiting(&["q".parse().unwrap()]).await.unwrap();
     store.deregister(placed.boot).await.unwrap();
     // It may not see other roles' sessions, and counts them all the same.
     let (mut one, mut other) = (ground.database.connect().await, ground.connect("worker").await);

@@ -365,8 +365,8 @@ async fn of_very_many_jobs_to_come_a_hundred_thousand_are_counted() {
         .await
         .unwrap();
     let known = async |within| {
-        let known = store.known(&"a,b".parse().unwrap(), within).await.unwrap();
-        known.iter().map(|known| known.count).sum::<u64>()
+        let known = store.known(&[("a,b".parse().unwrap(), within)]).await.unwrap();
+        known.iter().flatten().map(|known| known.count).sum::<u64>()
     };
     assert_eq!(known(HOUR).await, 100_000);
     assert_eq!(known(HOUR / 4).await, 0);

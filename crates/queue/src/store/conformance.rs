@@ -486,6 +486,8 @@ macro_rules! conformance_tests {
                 what_is_overdue_comes_first
                 only_the_queues_that_were_asked_for_count
                 paused_queues_and_kinds_are_left_out
+                several_bindings_are_asked_at_once
+                what_a_worker_could_start_is_told_for_each_binding
                 connections_are_shown_where_there_are_any
             }
         }

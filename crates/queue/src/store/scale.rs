@@ -170,6 +170,17 @@ pub struct Decided {
     pub count: i64,
 }
 
+/// What waits for a worker in some queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Jobs can be claimed.
+    pub ready: bool,
+    /// Scheduled jobs are due: the next pass of promotion makes them claimable.
+    pub due: bool,
+    /// Suspects wait, each for a worker that runs nothing else.
+    pub suspects: bool,
+}
+
 /// Jobs that will become claimable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
@@ -242,9 +253,13 @@ pub trait Scale: std::fmt::Debug + Send + Sync {
     /// The ledger's entries, the latest first: of one pool or of all, and those that began no later than `at`.
     async fn ledger(&self, pool: Option<&str>, at: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<Decided>>;
 
-    /// The scheduled jobs of these queues that fall due within this time, paused queues and kinds left out, in at most 60
-    /// steps of equal length. Counts up to 100,000 of them.
-    async fn known(&self, queues: &Binding, within: Duration) -> Result<Vec<Known>>;
+    /// For each of these bindings: whether anything waits in its queues that a worker could start now. Exact, at one
+    /// moment for all, whatever the counters have not folded yet; gates and pauses are left out of account.
+    async fn waiting(&self, queues: &[Binding]) -> Result<Vec<Waiting>>;
+
+    /// For each of these: the scheduled jobs of its queues that fall due within its time, paused queues and kinds left
+    /// out, in at most 60 steps of equal length. Counts up to 100,000 of them.
+    async fn known(&self, asked: &[(Binding, Duration)]) -> Result<Vec<Vec<Known>>>;
 
     /// What the database server bears. `None`: this store has no connections to run out of.
     async fn connections(&self) -> Result<Option<Connections>>;

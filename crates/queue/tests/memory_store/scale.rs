@@ -8,14 +8,14 @@ use headcount_queue::{
     Binding, Error, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
-        Scale, Target, Weight,
+        Scale, Target, Waiting, Weight,
     },
 };
 
 use super::{
     MemoryStore,
     places::PlaceName,
-    tables::{Place, Tables},
+    tables::{Hold, Place, Tables},
 };
 
 /// How many steps [`Scale::known`] has.
@@ -132,8 +132,12 @@ impl Scale for MemoryStore {
         }))
     }
 
-    async fn known(&self, queues: &Binding, within: Duration) -> Result<Vec<Known>> {
-        Ok(self.call(|tables| tables.known(queues, within)))
+    async fn waiting(&self, queues: &[Binding]) -> Result<Vec<Waiting>> {
+        Ok(self.call(|tables| queues.iter().map(|queues| tables.waiting(queues)).collect()))
+    }
+
+    async fn known(&self, asked: &[(Binding, Duration)]) -> Result<Vec<Vec<Known>>> {
+        Ok(self.call(|tables| asked.iter().map(|(queues, within)| tables.known(queues, *within)).collect()))
     }
 
     /// None: there is no server.
@@ -249,6 +253,19 @@ impl Tables {
             };
             now - entry.last_at <= kept
         });
+    }
+
+    fn waiting(&self, queues: &Binding) -> Waiting {
+        let mut waiting = Waiting::default();
+        for row in self.jobs.values().filter(|row| queues.includes(&row.job.queue)) {
+            match row.place {
+                Place::Ready => waiting.ready = true,
+                Place::Later if row.run_at <= self.now => waiting.due = true,
+                Place::Held(Hold::Suspect) => waiting.suspects = true,
+                _ => {}
+            }
+        }
+        waiting
     }
 
     fn known(&self, queues: &Binding, within: Duration) -> Vec<Known> {

@@ -48,7 +48,7 @@ pub(super) async fn backlogs(all: &[Pool], pools: &[usize]) -> Vec<Option<Result
 pub(super) async fn apply(all: &[Pool], turns: &[Turn], limit: Duration) -> Vec<Vec<Result<Applied, DriverError>>> {
     let asked: Vec<(Arc<dyn ScalerDriver>, Change)> = turns
         .iter()
-        .flat_map(|turn| turn.changes.iter().map(|change| (all[turn.pool].driver.clone(), change.clone())))
+        .flat_map(|turn| turn.changes.iter().map(|change| (all[turn.sight.pool].driver.clone(), change.clone())))
         .collect();
     let mut answers = each_driver(
         asked,

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use headcount_queue::{
-    BootId, Json, Result,
+    Binding, BootId, Json, Result,
     store::{NewPool, Store},
 };
 use serde::{Deserialize, Serialize};
@@ -175,22 +175,25 @@ impl Pool {
         decision
     }
 
-    /// Asks which jobs are going to fall due, of the queues that have any, where the policy looks ahead.
-    async fn foresee(&self, store: &dyn Store, reading: &StoreReading, workload: &mut Workload) -> Result<()> {
+    /// Which of its queues have jobs that are going to fall due, and how far ahead their policy looks.
+    pub(super) fn horizons(&self, seen: &Observation, reading: &StoreReading) -> Vec<(usize, (Binding, Duration))> {
         if self.spec.policy_in_force() != Policy::WaitingTime {
-            return Ok(());
+            return Vec::new();
         }
         let limits = self.driver.limits(self.spec.name());
         let within = self.spec.longest_within(&limits) + limits.boot * 2 + AHEAD;
-        for work in &mut workload.queues {
-            let scheduled = reading.queues.iter().any(|queue| queue.queue == work.queue && queue.depth.scheduled > 0);
-            work.known = Some(if scheduled && !work.paused {
-                store.known(&work.queue.parse()?, within).await?
-            } else {
-                Vec::new()
-            });
-        }
-        Ok(())
+        let scheduled =
+            |name: &str| reading.queues.iter().any(|queue| queue.queue == name && queue.depth.scheduled > 0);
+        let queues = seen.workload.queues.iter().enumerate();
+        let queues = queues.filter(|(_, work)| !work.paused && scheduled(&work.queue));
+        queues.filter_map(|(i, work)| Some((i, (Binding::queue(&work.queue).ok()?, within)))).collect()
+    }
+
+    /// The queues for which the counters show nothing at all. They may lag by a fold, and a pool is never let go on a
+    /// counter's word.
+    pub(super) fn doubted(&self, seen: &Observation, reading: &StoreReading) -> Option<Binding> {
+        let idle = seen.running() == 0 && seen.demand.is_none();
+        reading.unpaused(self.spec.queues()).filter(|_| idle)
     }
 
     /// How many of the pool's jobs have ever become claimable.
@@ -264,11 +267,11 @@ impl Pool {
         (Ok(seen), muster.gone)
     }
 
-    /// Puts the readings together, and frees the jobs of workers whose process is gone.
+    /// Puts the readings together, as far as the counters go, and frees the jobs of workers whose process is gone.
     pub(super) async fn observe(
         &mut self,
         store: &dyn Store,
-        reading: &StoreReading,
+        reading: &mut StoreReading,
         status: PoolStatus,
         actions: &mut Vec<Action>,
     ) -> (Result<Observation, Unseen>, Gone) {
@@ -282,25 +285,27 @@ impl Pool {
             at: reading.at,
         });
         let mut gone = muster.gone;
-        let mut recounted = None;
         match bury(store, &std::mem::take(&mut gone.boots)).await {
             Ok(buried) if buried.is_empty() => {}
             Ok(buried) => {
                 actions.push(Action::Buried(buried));
-                let reading = recounted.insert(reading.clone());
                 if let Err(error) = reading.recount(store).await {
                     return (Err(Unseen::Store(error.to_string())), gone);
                 }
             }
             Err(error) => actions.push(Action::Failed(error.to_string())),
         }
-        let reading = recounted.as_ref().unwrap_or(reading);
         let listed = status.instances.iter().filter(|i| i.state == InstanceState::Up).count() as u32;
-        let mut seen = Observation {
+        let mut workload = Workload::of(&reading.queues, self.spec.queues(), &muster.kinds);
+        if self.spec.policy_in_force() == Policy::WaitingTime {
+            // Nothing, until the queues are asked that have anything.
+            workload.queues.iter_mut().for_each(|work| work.known = Some(Vec::new()));
+        }
+        let seen = Observation {
             at: reading.at,
             platform_age: status.age,
-            demand: Demand::default(),
-            workload: Workload::of(&reading.queues, self.spec.queues(), &muster.kinds),
+            demand: reading.counted(self.spec.queues(), &muster.kinds),
+            workload,
             members: muster.members,
             vacant: muster.vacant,
             desired: status.desired,
@@ -311,13 +316,6 @@ impl Pool {
             peers: Vec::new(),
             limits,
         };
-        if let Err(error) = self.foresee(store, reading, &mut seen.workload).await {
-            return (Err(Unseen::Store(error.to_string())), gone);
-        }
-        match reading.demand(store, self.spec.queues(), &muster.kinds, seen.running() > 0).await {
-            Ok(demand) => seen.demand = demand,
-            Err(error) => return (Err(Unseen::Store(error.to_string())), gone),
-        }
         (Ok(seen), gone)
     }
 }

@@ -1,15 +1,16 @@
-//! What is known of the future: the scheduled jobs that fall due soon.
+//! What waits for a worker, and what is known of the future: the scheduled jobs that fall due soon.
 
 use std::time::Duration;
 
 use super::trial::{HOUR, Trial, plain};
 use crate::{
     NewJob,
-    store::{Known, Setting},
+    store::{Known, Setting, Waiting},
 };
 
 async fn known(trial: &Trial<'_>, queues: &str, within: Duration) -> Vec<Known> {
-    trial.store.known(&queues.parse().expect("a binding"), within).await.expect("what is known is shown")
+    let asked = [(queues.parse().expect("a binding"), within)];
+    trial.store.known(&asked).await.expect("what is known is shown").remove(0)
 }
 
 fn total(known: &[Known]) -> u64 {
@@ -94,6 +95,48 @@ pub async fn paused_queues_and_kinds_are_left_out(trial: &Trial<'_>) {
     assert_eq!(total(&known(trial, "q,p", HOUR).await), 2);
     trial.set_kind("b", Setting::Paused(false)).await;
     assert_eq!(total(&known(trial, "q,p", HOUR).await), 4);
+}
+
+/// Each with its own time, and one without a job in its place.
+pub async fn several_bindings_are_asked_at_once(trial: &Trial<'_>) {
+    for (queue, delay) in [("mail.a", HOUR / 2), ("mail.b", HOUR / 2), ("media", HOUR / 4), ("media", HOUR / 2)] {
+        trial.enqueue(plain(queue).delay(delay)).await;
+    }
+    let asked = [("media", HOUR), ("other", HOUR), ("mail.*,media", HOUR), ("media", HOUR / 3), ("mail.a", HOUR)];
+    let asked = asked.map(|(queues, within)| (queues.parse().expect("a binding"), within));
+    let known = trial.store.known(&asked).await.expect("what is known is shown");
+    assert_eq!(known.iter().map(|known| total(known)).collect::<Vec<_>>(), [2, 0, 4, 1, 1]);
+    assert!(trial.store.known(&[]).await.expect("nothing is asked").is_empty());
+}
+
+/// What a worker could start: not what runs, what waits for something else, or what falls due later.
+pub async fn what_a_worker_could_start_is_told_for_each_binding(trial: &Trial<'_>) {
+    trial.fill("ready", 2).await;
+    let due = trial.enqueue(plain("due").delay(Duration::from_millis(1))).await;
+    trial.until_past(trial.job(due).await.run_at).await;
+    trial.enqueue(plain("scheduled").delay(HOUR)).await;
+    trial.suspect(plain("suspect")).await;
+    trial.fill("running", 1).await;
+    trial.worker("running").await.take_one().await;
+    trial.enqueue(NewJob::new("odd", "{}").queue("paused")).await;
+    trial.set_kind("odd", Setting::Paused(true)).await;
+    trial.release_all().await;
+
+    let ready = Waiting { ready: true, ..Waiting::default() };
+    let expected = [
+        ("ready", ready),
+        ("due", Waiting { due: true, ..Waiting::default() }),
+        ("scheduled", Waiting::default()),
+        ("suspect", Waiting { suspects: true, ..Waiting::default() }),
+        ("running", Waiting::default()),
+        ("never-used", Waiting::default()),
+        ("re*, du*, scheduled", Waiting { due: true, ..ready }),
+        ("", Waiting { ready: true, due: true, suspects: true }),
+    ];
+    let asked = expected.map(|(queues, _)| queues.parse().expect("a binding"));
+    let waiting = trial.store.waiting(&asked).await.expect("an exact look");
+    assert_eq!(waiting, expected.map(|(_, waiting)| waiting));
+    assert_eq!(trial.store.waiting(&[]).await.expect("nothing is asked"), []);
 }
 
 /// A store that has connections says how many it bears and how many there are, one of which is the asker's.

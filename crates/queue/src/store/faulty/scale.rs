@@ -10,7 +10,7 @@ use crate::{
     Binding, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
-        Scale,
+        Scale, Waiting,
     },
 };
 
@@ -68,8 +68,12 @@ impl Scale for Faulty {
         self.rules.through(Call::Observe.into(), self.store.ledger(pool, at, limit)).await
     }
 
-    async fn known(&self, queues: &Binding, within: Duration) -> Result<Vec<Known>> {
-        self.rules.through(Call::Observe.into(), self.store.known(queues, within)).await
+    async fn waiting(&self, queues: &[Binding]) -> Result<Vec<Waiting>> {
+        self.rules.through(Call::Observe.into(), self.store.waiting(queues)).await
+    }
+
+    async fn known(&self, asked: &[(Binding, Duration)]) -> Result<Vec<Vec<Known>>> {
+        self.rules.through(Call::Observe.into(), self.store.known(asked)).await
     }
 
     async fn connections(&self) -> Result<Option<Connections>> {

@@ -15,15 +15,16 @@ use chrono::{DateTime, Utc};
 
 use self::places::Places;
 use super::{
-    PostgresStore, column,
+    PostgresStore, above_all, column,
     connection::{Fault, Line, transact},
-    edges, millis,
+    millis,
+    observe::Asked,
 };
 use crate::{
     Binding, Error, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
-        Scale,
+        Scale, Waiting,
     },
 };
 
@@ -124,13 +125,27 @@ impl Scale for PostgresStore {
         rows.iter().map(ledger::decided).collect()
     }
 
-    async fn known(&self, queues: &Binding, within: Duration) -> Result<Vec<Known>> {
-        let edges = edges(queues);
-        let known = &self.statements.known;
+    async fn waiting(&self, queues: &[Binding]) -> Result<Vec<Waiting>> {
+        let ranges = Ranges::of(queues);
+        let rows = self.ask(&self.statements.waiting, |query| ranges.bind(query).bind(queues.len() as i32)).await?;
+        let waiting = |row| {
+            Ok(Waiting { ready: column(row, "ready")?, due: column(row, "due")?, suspects: column(row, "suspects")? })
+        };
+        rows.iter().map(waiting).collect()
+    }
+
+    async fn known(&self, asked: &[(Binding, Duration)]) -> Result<Vec<Vec<Known>>> {
+        let ranges = Ranges::of(asked.iter().map(|(queues, _)| queues));
+        let within: Vec<i64> = asked.iter().map(|(_, within)| millis(*within)).collect();
+        let statement = &self.statements.known;
         let rows =
-            self.ask(known, |query| query.bind(edges.clone()).bind(millis(within)).bind(STEPS).bind(COUNTED)).await?;
-        let known = |row| Ok(Known { at: column(row, "at")?, count: column::<i64>(row, "jobs")? as u64 });
-        rows.iter().map(known).collect()
+            self.ask(statement, |query| ranges.bind(query).bind(within.clone()).bind(STEPS).bind(COUNTED)).await?;
+        let mut known = vec![Vec::new(); asked.len()];
+        for row in &rows {
+            let step = Known { at: column(row, "at")?, count: column::<i64>(row, "jobs")? as u64 };
+            known[column::<i32>(row, "n")? as usize - 1].push(step);
+        }
+        Ok(known)
     }
 
     /// Those of the server itself, also behind a pooler, which may keep fewer.
@@ -138,6 +153,32 @@ impl Scale for PostgresStore {
         let rows = self.ask(&self.statements.connections, |query| query).await?;
         let count = |name| column::<i64>(&rows[0], name).map(|count| count.max(0) as u32);
         Ok(Some(Connections { max: count("max")?, used: count("used")? }))
+    }
+}
+
+/// The ranges of names of several bindings, for a statement: whose each is, from 1, where it begins, where it ends.
+#[derive(Default)]
+struct Ranges {
+    of: Vec<i32>,
+    begin: Vec<String>,
+    end: Vec<String>,
+}
+
+impl Ranges {
+    fn of<'b>(bindings: impl IntoIterator<Item = &'b Binding>) -> Self {
+        let mut ranges = Self::default();
+        for (n, binding) in (1..).zip(bindings) {
+            for range in binding.ranges() {
+                ranges.of.push(n);
+                ranges.begin.push(range.start);
+                ranges.end.push(range.end.unwrap_or_else(above_all));
+            }
+        }
+        ranges
+    }
+
+    fn bind<'q>(&self, query: Asked<'q>) -> Asked<'q> {
+        query.bind(self.of.clone()).bind(self.begin.clone()).bind(self.end.clone())
     }
 }
 

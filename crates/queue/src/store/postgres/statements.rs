@@ -76,7 +76,7 @@ statements! {
     take_lease release_lease leases fence
     publish forget_pools pools order free_below
     lock_pools places_of places end_drains withhold drained tell restore lock_place let_place_go keep forget_places
-    record remember ledger ledger_of known connections forget_scaling
+    record remember ledger ledger_of waiting known connections forget_scaling
 }
 
 /// The statement without the comments that begin its lines: they are for readers, not for the wire.

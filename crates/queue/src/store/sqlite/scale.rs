@@ -24,7 +24,7 @@ use crate::{
     Binding, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
-        Scale,
+        Scale, Waiting,
     },
 };
 
@@ -101,9 +101,26 @@ impl Scale for SqliteStore {
         self.read(async |tx| ledger::ledger(tx, pool, at, limit).await).await
     }
 
-    async fn known(&self, queues: &Binding, within: Duration) -> Result<Vec<Known>> {
-        let queues = ranges(queues);
-        self.read(async |tx| known(tx, &queues, within).await).await
+    async fn waiting(&self, queues: &[Binding]) -> Result<Vec<Waiting>> {
+        self.read(async |tx| {
+            let mut all = Vec::with_capacity(queues.len());
+            for queues in queues {
+                all.push(waiting(tx, &ranges(queues)).await?);
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    async fn known(&self, asked: &[(Binding, Duration)]) -> Result<Vec<Vec<Known>>> {
+        self.read(async |tx| {
+            let mut all = Vec::with_capacity(asked.len());
+            for (queues, within) in asked {
+                all.push(known(tx, &ranges(queues), *within).await?);
+            }
+            Ok(all)
+        })
+        .await
     }
 
     /// None: whoever may open the file may read it.
@@ -126,6 +143,12 @@ impl SqliteStore {
 
 fn named(pool: &str, instances: &[String]) -> Vec<Place> {
     instances.iter().map(|instance| (pool.to_owned(), instance.clone())).collect()
+}
+
+async fn waiting(tx: &mut Tx<'_>, queues: &str) -> Result<Waiting> {
+    let row = sqlx::query(include_str!("scale/waiting.sql")).bind(queues).bind(tx.now).fetch_one(&mut **tx).await;
+    let row = row.map_err(fault)?;
+    Ok(Waiting { ready: row.get(0), due: row.get(1), suspects: row.get(2) })
 }
 
 async fn known(tx: &mut Tx<'_>, queues: &str, within: Duration) -> Result<Vec<Known>> {

@@ -179,8 +179,8 @@ async fn of_very_many_jobs_to_come_a_hundred_thousand_are_counted() {
         store.enqueue(&vec![NewJob::new("k", "{}").queue("q").delay(HOUR / 2); 50_000]).await.unwrap();
     }
     let known = async || {
-        let known = store.known(&"q".parse().unwrap(), HOUR).await.unwrap();
-        known.iter().map(|known| known.count).sum::<u64>()
+        let known = store.known(&[("q".parse().unwrap(), HOUR)]).await.unwrap();
+        known.iter().flatten().map(|known| known.count).sum::<u64>()
     };
     assert_eq!(known().await, 100_000);
     store.enqueue(&[NewJob::new("k", "{}").queue("q").delay(HOUR / 2)]).await.unwrap();
