@@ -5,6 +5,7 @@ mod long_jobs;
 mod faults;
 mod paused;
 mod secrets;
+mod hundred_pools;
 
 use headcount_tests::{FakeHeroku, heroku::Fault, process::headcount};
 
