@@ -13,6 +13,7 @@
 
 mod capture;
 mod group;
+mod guard;
 mod line;
 mod program;
 
@@ -70,7 +71,8 @@ impl ExecConfig {
 ///
 /// The program leads a process group of its own. The whole group ends with the attempt, however that ends: after a
 /// timeout, a cancel, or a token that was taken away it gets a TERM and, after the grace, a KILL; what the program
-/// leaves behind in the group when it exits is killed.
+/// leaves behind in the group when it exits is killed. Should this process be killed, so are its groups: a shell of its
+/// own, started with the first program, sees to that.
 #[derive(Debug)]
 pub struct Exec {
     program: Arc<Program>,

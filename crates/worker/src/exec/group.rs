@@ -15,6 +15,8 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+use super::guard::{Guard, Guarded};
+
 /// How often to look whether a group is empty: nothing tells.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long the reaping of a killed child may take.
@@ -24,36 +26,50 @@ const REAP: Duration = Duration::from_secs(1);
 /// KILL.
 #[derive(Debug)]
 pub(super) struct Group {
-    child: Option<Child>,
+    child: Option<Running>,
     pid: Pid,
     grace: Duration,
     reapers: Reapers,
 }
 
+/// A leader that has not been waited for, and the watch over its group.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    _guarded: Guarded,
+}
+
 impl Group {
     /// Starts the command as the leader of a new group.
-    pub(super) fn start(mut command: Command, grace: Duration, reapers: Reapers) -> io::Result<Self> {
+    pub(super) fn start(
+        mut command: Command,
+        grace: Duration,
+        reapers: Reapers,
+        guard: &Arc<Guard>,
+    ) -> io::Result<Self> {
         let child = command.process_group(0).spawn()?;
         let pid =
             child.id().and_then(|id| Pid::from_raw(id as i32)).ok_or_else(|| io::Error::other("no process id"))?;
-        Ok(Self { child: Some(child), pid, grace, reapers })
+        Ok(Self { child: Some(Running { child, _guarded: guard.over(pid) }), pid, grace, reapers })
     }
 
     /// Its pipes, as far as they were asked for and are not taken.
     pub(super) fn pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
-        let Some(child) = &mut self.child else { return (None, None, None) };
+        let Some(Running { child, .. }) = &mut self.child else { return (None, None, None) };
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     }
 
     /// Waits until the leader has ended. What it left behind in its group is killed: it would hold on to the pipes,
     /// and nobody would ever end it.
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        let Some(child) = &mut self.child else { return Err(io::Error::other("the group has ended")) };
+        let Some(Running { child, .. }) = &mut self.child else {
+            return Err(io::Error::other("the group has ended"));
+        };
         let status = child.wait().await?;
-        self.child = None;
         // The leader's number may be given to another process from now on, and is not for as long as its group has
         // members. The kernel hands out all other numbers first, so the moment in between is safe.
         signal(self.pid, Signal::KILL);
+        self.child = None;
         Ok(status)
     }
 
@@ -81,7 +97,7 @@ pub(super) struct Reapers {
 }
 
 impl Reapers {
-    fn adopt(&self, child: Child, pid: Pid, grace: Duration) {
+    fn adopt(&self, child: Running, pid: Pid, grace: Duration) {
         // At once, not when the task is first polled: the process may be about to end.
         signal(pid, Signal::TERM);
         let Ok(runtime) = Handle::try_current() else {
@@ -111,9 +127,10 @@ impl Reapers {
     }
 }
 
-async fn end(mut child: Child, pid: Pid, grace: Duration, hurry: &Notify) {
+async fn end(mut running: Running, pid: Pid, grace: Duration, hurry: &Notify) {
     let mut kill = KillOnDrop(Some(pid));
     signal(pid, Signal::TERM);
+    let child = &mut running.child;
     let ended = async {
         let _ = child.wait().await;
         while exists(pid) {

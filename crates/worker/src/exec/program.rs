@@ -14,7 +14,10 @@ use headcount_queue::{JobError, Outcome, store::ClaimedJob};
 use rustix::fs::{Access, access};
 use tokio::process::Command;
 
-use super::group::{Group, Reapers};
+use super::{
+    group::{Group, Reapers},
+    guard::Guard,
+};
 
 /// How long a job waits when the machine had no room for another process.
 const NO_ROOM_WAIT: Duration = Duration::from_secs(30);
@@ -68,12 +71,20 @@ pub(super) struct Program {
     remove_env: Vec<OsString>,
     grace: Duration,
     reapers: Reapers,
+    guard: Arc<Guard>,
     broken: OnceLock<String>,
 }
 
 impl Program {
     pub(super) fn new(path: PathBuf, remove_env: Vec<OsString>, grace: Duration) -> Arc<Self> {
-        Arc::new(Self { path, remove_env, grace, reapers: Reapers::default(), broken: OnceLock::new() })
+        Arc::new(Self {
+            path,
+            remove_env,
+            grace,
+            reapers: Reapers::default(),
+            guard: Arc::default(),
+            broken: OnceLock::new(),
+        })
     }
 
     /// A command for this job. Arguments and pipes are the caller's.
@@ -92,7 +103,7 @@ impl Program {
 
     /// Starts it in a process group of its own. Where that fails: what becomes of the attempt.
     pub(super) fn start(&self, command: Command) -> Result<Group, Result<Outcome, JobError>> {
-        Group::start(command, self.grace, self.reapers.clone()).map_err(|error| self.not_started(&error))
+        Group::start(command, self.grace, self.reapers.clone(), &self.guard).map_err(|error| self.not_started(&error))
     }
 
     fn not_started(&self, error: &io::Error) -> Result<Outcome, JobError> {
