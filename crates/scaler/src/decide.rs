@@ -38,7 +38,7 @@ const FRESH: Duration = Duration::from_secs(5);
 /// A reading of the platform that is older than this is stale.
 const STALE_PLATFORM: Duration = Duration::from_mins(2);
 /// Nothing new is drained on a reading of the platform that is older than this.
-const DRAIN_PLATFORM: Duration = Duration::from_mins(1);
+pub(crate) const DRAIN_PLATFORM: Duration = Duration::from_mins(1);
 
 /// What is to become of a pool, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +129,9 @@ pub fn decide(spec: &PoolSpec, seen: &Result<Observation, Unseen>, history: &His
     let platform_age = seen.platform_age + age;
     if platform_age > STALE_PLATFORM {
         return hold(Reason::StalePlatform { age: platform_age, limit: STALE_PLATFORM });
+    }
+    if seen.strangers > 0 {
+        return hold(Reason::Strangers { count: seen.strangers, pool: spec.name().clone() });
     }
 
     let current = seen.current();

@@ -51,6 +51,10 @@ pub struct Observation {
     pub unlisted: u32,
     /// What keeps new instances from coming up.
     pub trouble: Option<Trouble>,
+    /// How many workers of the pool or of none are on no instance that is listed: each may live on one that is silent.
+    pub strays: u32,
+    /// How many instances have only workers of another pool or of none, which hear of no drain.
+    pub strangers: u32,
     /// The release that new instances run, where the platform knows releases.
     pub release: Option<String>,
     /// What the pool's source says, where that is not the store: nobody beats there, and nobody can be drained.
@@ -80,6 +84,21 @@ impl Observation {
     /// Every instance that is there or will be, those being removed left out: what the pool's max bounds.
     pub fn existing(&self) -> u32 {
         self.members.iter().filter(|member| member.standing != Standing::Leaving).count() as u32 + self.unlisted
+    }
+
+    /// Drained ones that may claim again: those that have a worker, or may soon have one.
+    pub fn recallable(&self) -> u32 {
+        self.members.iter().filter(|member| member.standing == Standing::Drained && !member.overdue).count() as u32
+    }
+
+    /// Instances that count against the pool's max, and are no help.
+    pub fn useless(&self) -> u32 {
+        let useless = |member: &&Member| match member.standing {
+            Standing::Overdue | Standing::Withheld => true,
+            Standing::Drained => member.overdue,
+            Standing::Booting | Standing::Active | Standing::Leaving => false,
+        };
+        self.members.iter().filter(useless).count() as u32
     }
 
     /// Jobs that run on workers that claim. What runs on draining ones is no demand: it needs no new worker.

@@ -49,8 +49,11 @@ pub struct Counts {
     pub up: u32,
     /// Workers asked for that do not work yet.
     pub booting: u32,
-    /// Instances that should have come up by now.
+    /// Instances whose worker should have come up by now.
     pub overdue: u32,
+    /// Workers that may live on one of those, for they do not say where they live.
+    #[serde(default)]
+    pub strays: u32,
     /// Workers that claim nothing and finish what they run.
     pub draining: u32,
     /// Instances being removed.
@@ -98,8 +101,9 @@ impl Counts {
         Self {
             up: seen.count(Standing::Active),
             booting: seen.booting(),
-            overdue: seen.count(Standing::Overdue),
-            draining: seen.count(Standing::Drained) + seen.count(Standing::Withheld),
+            overdue: seen.useless() - seen.count(Standing::Withheld),
+            strays: seen.strays,
+            draining: seen.recallable() + seen.count(Standing::Withheld),
             leaving: seen.count(Standing::Leaving),
             running,
             finishing: seen.members.iter().map(|member| member.running).sum::<u32>().saturating_sub(running),
@@ -176,6 +180,13 @@ impl fmt::Display for TickRecord {
         }
         if self.doubted > 0 {
             write!(f, "; {} seem gone, too many to believe", self.doubted)?;
+        }
+        if let Some(Counts { overdue: overdue @ 1.., strays: strays @ 1.., .. }) = self.counts {
+            write!(
+                f,
+                "; {overdue} instances without a worker are kept, for {strays} workers do not say on which instance they \
+                 live: set HEADCOUNT_INSTANCE"
+            )?;
         }
         self.actions.iter().try_for_each(|action| write!(f, "; {action}"))
     }

@@ -11,7 +11,7 @@ use headcount_queue::JobId;
 
 use super::{GivenBack, unheard};
 use crate::{
-    decide::{Bound, Decision},
+    decide::{Bound, DRAIN_PLATFORM, Decision, Reason},
     driver::{InstanceId, Removal},
     observe::{Member, Observation, Standing},
     pool::PoolSpec,
@@ -119,7 +119,8 @@ pub fn plan(
     let blocker = (removal == Removal::Highest).then(|| blocker(seen, patient, given_back)).flatten();
 
     // The busiest first: the idle ones are nearest to being removed. Where the highest go first, the lowest come back.
-    let mut drained = standing(seen, Standing::Drained);
+    let (silent, mut drained): (Vec<_>, Vec<_>) =
+        standing(seen, Standing::Drained).into_iter().partition(|member| member.overdue);
     match removal {
         Removal::Highest => drained.sort_by_key(|member| member.ordinal),
         // One whose worker has left may never have another.
@@ -141,6 +142,9 @@ pub fn plan(
         plan.recall.extend(drained.iter().filter(|member| below(member)).map(|member| member.id.clone()));
         drained.retain(|member| !below(member));
     }
+
+    // No worker comes up there: it is nobody's help, and goes with the drained.
+    drained.extend(silent);
 
     let mut surplus: Vec<&Member> = standing(seen, Standing::Active);
     surplus.retain(|member| member.listed && !given_back.spares(&member.id));
@@ -165,9 +169,15 @@ pub fn plan(
     if !all_or_none {
         surplus.truncate(current.saturating_sub(target) as usize);
     }
+    if !paused && may_let_silent_go(seen, decision) {
+        surplus.extend(overdue(seen, target));
+    }
     plan.drain = surplus.into_iter().map(|member| member.id.clone()).collect();
 
-    let due = |member: &&Member| member.listed && member.idle_for.is_some_and(|idle| idle >= remove_after);
+    let due = |member: &&Member| {
+        let nobodys = !member.boots.is_empty() || seen.strays == 0;
+        member.listed && nobodys && member.idle_for.is_some_and(|idle| idle >= remove_after)
+    };
     let going: Vec<&Member> = match removal {
         Removal::Chosen => drained.iter().copied().filter(|member| due(member)).collect(),
         Removal::Highest => top_run(seen, |member| drained.iter().any(|d| d.id == member.id) && due(&member)),
@@ -189,8 +199,6 @@ pub fn plan(
 /// Each is drained, for its worker may not have heard of its end. Where jobs run, the platform is asked to wait on. Where
 /// none do, the store lets the place go, which it refuses if one has been claimed meanwhile, and the platform is told.
 fn attend(seen: &Observation, plan: &mut Plan) {
-    // A worker that does not say on which instance it lives may live on any.
-    let stray = seen.members.iter().any(|member| !member.listed && !member.boots.is_empty());
     for member in seen.members.iter().filter(|member| member.held) {
         let id = member.id.clone();
         if member.running > 0 {
@@ -198,10 +206,38 @@ fn attend(seen: &Observation, plan: &mut Plan) {
         }
         plan.shut.push(id.clone());
         // One that was let go before is let go again: what was to follow may not have happened.
-        if let Some(epoch) = member.epoch.filter(|_| member.running == 0 && !(stray && member.boots.is_empty())) {
+        if let Some(epoch) =
+            member.epoch.filter(|_| member.running == 0 && (seen.strays == 0 || !member.boots.is_empty()))
+        {
             plan.dismiss.push((id, epoch));
         }
     }
+}
+
+/// Whether instances without a worker may be drained: not on the word of an old reading, nor while a whole fleet restarts,
+/// nor while a worker does not say on which instance it lives, for that may be one of them.
+fn may_let_silent_go(seen: &Observation, decision: &Decision) -> bool {
+    let restarts = matches!(decision.reason, Reason::Release { .. });
+    !restarts && seen.strays == 0 && seen.platform_age <= DRAIN_PLATFORM
+}
+
+/// Instances whose worker should have come up long ago, as far as they can be removed before any that works. Those that are
+/// needed are replaced, and these cost as much as others.
+fn overdue(seen: &Observation, target: u32) -> Vec<&Member> {
+    let mut overdue = standing(seen, Standing::Overdue);
+    overdue.retain(|member| member.listed);
+    match seen.limits.removal {
+        Removal::Chosen => {}
+        Removal::Highest => {
+            let there = seen.members.iter().filter(|member| member.listed && !member.ending);
+            let kept = there.filter(|member| !matches!(member.standing, Standing::Overdue | Standing::Drained));
+            let top = kept.filter_map(|member| member.ordinal).max();
+            overdue.retain(|member| member.ordinal > top);
+        }
+        Removal::Unknown if target > 0 || seen.running() > 0 || !seen.demand.is_none() => overdue.clear(),
+        Removal::Unknown => {}
+    }
+    overdue
 }
 
 /// The unbroken run at the top, the highest first: from the number that the platform aims for down to the first that may

@@ -214,18 +214,16 @@ pub fn clamp(spec: &PoolSpec, limits: &Limits, workers: u64) -> (u32, Option<Bou
 /// How far a pool can grow towards `wish`: draining workers can be recalled; new instances must come up, and fit into
 /// the pool's max beside every instance that exists, whether it works or not.
 pub fn reach(spec: &PoolSpec, seen: &Observation, wish: u32) -> (u32, Option<Bound>) {
-    let recallable = seen.count(Standing::Drained);
     let most = seen.limits.max.map_or(spec.max(), |max| max.min(spec.max()));
     let room = most.saturating_sub(seen.existing());
     let stuck = seen.trouble.as_ref().is_some_and(|trouble| trouble.retry_in.is_none_or(|wait| !wait.is_zero()));
-    let without = seen.current() + recallable;
+    let without = seen.current() + seen.recallable();
     if wish <= without {
         (wish, None)
     } else if stuck {
         (without, Some(Bound::Trouble))
     } else if wish > without + room {
-        let useless = seen.count(Standing::Overdue) + seen.count(Standing::Withheld);
-        (without + room, Some(Bound::Occupied(useless)))
+        (without + room, Some(Bound::Occupied(seen.useless())))
     } else {
         (wish, None)
     }

@@ -3,7 +3,10 @@
 use std::{fmt, time::Duration};
 
 use super::{linear::Work, overflow::Left, waiting_time::Need};
-use crate::{driver::Trouble, observe::Unseen};
+use crate::{
+    driver::{PoolRef, Trouble},
+    observe::Unseen,
+};
 
 /// Why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,14 @@ pub enum Reason {
     Trouble(Trouble),
     /// Something could not be read. Unknown is never zero.
     Unseen(Unseen),
+    /// Workers on so many of the pool's instances beat for another pool or none. What they run is not known, nor do they
+    /// hear of a drain.
+    Strangers {
+        /// How many.
+        count: u32,
+        /// The pool.
+        pool: PoolRef,
+    },
     /// The store was read too long ago.
     StaleStore {
         /// How long.
@@ -78,6 +89,7 @@ impl Reason {
             Self::Unseen(Unseen::Store(_)) => "store_unseen",
             Self::Unseen(Unseen::Platform(_)) => "platform_unseen",
             Self::Unseen(Unseen::Source(_)) => "source_unseen",
+            Self::Strangers { .. } => "strangers",
             Self::StaleStore { .. } => "store_stale",
             Self::StalePlatform { .. } => "platform_stale",
         }
@@ -102,6 +114,11 @@ impl fmt::Display for Reason {
             Self::KeepLast { left } => write!(f, "nothing to do; the last worker waits {left:.1?} more"),
             Self::Trouble(trouble) => trouble.fmt(f),
             Self::Unseen(unseen) => unseen.fmt(f),
+            Self::Strangers { count, pool } => write!(
+                f,
+                "the workers of {count} of its instances beat for another pool or none: start them with --pool {pool} or \
+                 HEADCOUNT_POOL={pool}"
+            ),
             Self::StaleStore { age, limit } => {
                 write!(f, "the store was read {age:.1?} ago, and {limit:.1?} is the limit")
             }

@@ -34,6 +34,7 @@ fn member(i: usize, standing: Standing, slots: u32, running: u32) -> Member {
         listed: true,
         ending: standing == Standing::Leaving,
         held: false,
+        overdue: standing == Standing::Overdue,
         standing,
         epoch: None,
         boots: Vec::new(),
@@ -59,6 +60,8 @@ fn seen(ready: u64, slots: u32, members: &[(Standing, u32)]) -> Observation {
         desired: members.iter().filter(|m| m.standing != Standing::Leaving).count() as u32,
         members,
         vacant: Vec::new(),
+        strays: 0,
+        strangers: 0,
         unlisted: 0,
         trouble: None,
         release: None,
@@ -245,7 +248,7 @@ proptest! {
         let current = seen.current();
         let to = target(&spec, &seen, &history).unwrap();
         prop_assert!(to <= spec.max().max(current), "{to} of {current}");
-        let useless = seen.count(Standing::Overdue) + seen.count(Standing::Withheld);
+        let useless = seen.useless();
         prop_assert!(to + useless >= min.min(current), "{to} of {current}");
         prop_assert!(to >= min || to >= current, "{to} of {current}");
         // However many instances do not work: those that exist never become more than max by growing.

@@ -42,6 +42,8 @@ pub struct Member {
     pub held: bool,
     /// Where it stands.
     pub standing: Standing,
+    /// Whether it has had no worker for too long, drained or not.
+    pub overdue: bool,
     /// The number of its place's drain, while it is drained.
     pub epoch: Option<i64>,
     /// Its live workers.
@@ -67,7 +69,8 @@ pub struct Member {
 pub enum Standing {
     /// It has no worker yet.
     Booting,
-    /// It has had no worker for too long: it counts for nothing any more, except against the pool's max.
+    /// It has had no worker for too long: it counts for nothing any more, except against the pool's max, and goes as soon
+    /// as it can.
     Overdue,
     /// It claims.
     Active,
@@ -101,6 +104,10 @@ pub struct Muster {
     pub gone: Gone,
     /// What they can run.
     pub kinds: Kinds,
+    /// How many workers of the pool or of none are on no instance that is listed: each may live on one that is silent.
+    pub strays: u32,
+    /// How many instances have only workers of another pool or of none, which hear of no drain.
+    pub strangers: u32,
 }
 
 /// What is remembered of a pool's instances from reading to reading.
@@ -156,8 +163,15 @@ impl Roll {
         let news = self.read_at.is_none_or(|before| read_at > before);
         self.read_at = Some(read_at);
 
+        let nameless = |worker: &&WorkerRecord| {
+            let living = worker.state != WorkerState::Dead;
+            living && worker.pool.is_none() && worker.instance.is_none()
+        };
+        muster.strays = workers.iter().filter(nameless).count() as u32;
         for instance in listed(status) {
             let workers = living.remove(&instance.id).unwrap_or_default();
+            let strange = |worker: &&WorkerRecord| worker.pool.as_deref() != Some(pool.as_str());
+            muster.strangers += u32::from(!workers.is_empty() && workers.iter().all(strange));
             let entry = self.entries.entry(instance.id.clone()).or_default();
             entry.missing = 0;
             let mut member = entry.member(&instance.id, Some(instance), &workers, reading);
@@ -186,6 +200,7 @@ impl Roll {
         }
         muster.gone.boots.extend(vanished.iter().flat_map(|(_, workers)| workers).map(|worker| worker.boot));
         for (id, workers) in &unlisted {
+            muster.strays += workers.len() as u32;
             muster.members.push(Entry::default().member(id, None, workers, reading));
         }
 
@@ -280,21 +295,18 @@ impl Entry {
         reading: &Reading<'_>,
     ) -> Member {
         let at = reading.at;
-        if !workers.is_empty() {
-            self.silent_since = None;
-        }
         let since = |since: DateTime<Utc>| (at - since).to_std().unwrap_or_default();
+        // Silent from when it was first seen so: an old instance that falls silent restarts, it did not vanish.
+        self.silent_since = workers.is_empty().then(|| self.silent_since.unwrap_or(at));
+        let overdue = self.silent_since.is_some_and(|silent| since(silent) > reading.limits.overdue);
         let ending = listed.is_some_and(|instance| instance.state.is_ending());
         let place = reading.places.iter().find(|place| place.instance == id.as_str() && is_in_force(place, at));
         let standing = match place {
             _ if ending => Standing::Leaving,
             Some(place) if place.leaving => Standing::Leaving,
             Some(place) if is_a_scalers(place) => Standing::Drained,
-            None if workers.is_empty() => {
-                // Silent from when it was first seen so: an old instance that falls silent restarts, it did not vanish.
-                let silent = since(*self.silent_since.get_or_insert(at));
-                if silent > reading.limits.overdue { Standing::Overdue } else { Standing::Booting }
-            }
+            None if overdue => Standing::Overdue,
+            None if workers.is_empty() => Standing::Booting,
             None if workers.iter().any(|worker| claims(worker)) => Standing::Active,
             // Drained by a person, perhaps in no place that one could name.
             Some(_) | None => Standing::Withheld,
@@ -312,6 +324,7 @@ impl Entry {
             ending,
             held: listed.is_some_and(|instance| instance.state == InstanceState::Held),
             standing,
+            overdue,
             epoch: place.map(|place| place.epoch),
             boots: workers.iter().map(|worker| worker.boot).collect(),
             slots: counted.iter().map(|worker| worker.slots).sum(),

@@ -42,8 +42,7 @@ impl Glimpse {
     pub(super) fn look(&mut self, seen: &Observation, range: &Range, max: u32, assumed: u32) {
         // Where growing does not help, it helps elsewhere no more: that is no room which is missing.
         let high = if matches!(range.high_by, Bound::Futile { .. }) { max } else { range.high };
-        let useless = seen.count(Standing::Overdue) + seen.count(Standing::Withheld);
-        let most = high.min(seen.limits.max.unwrap_or(high)).saturating_sub(useless);
+        let most = high.min(seen.limits.max.unwrap_or(high)).saturating_sub(seen.useless());
         let stuck = seen.trouble.as_ref().is_some_and(Trouble::is_lasting);
         let claiming = seen.count(Standing::Active);
         self.seen = Some(Sight {
@@ -53,7 +52,7 @@ impl Glimpse {
             boot: seen.limits.boot,
             slots: seen.slots(assumed),
             running: seen.running(),
-            most: if stuck { most.min(claiming + seen.count(Standing::Drained)) } else { most },
+            most: if stuck { most.min(claiming + seen.recallable()) } else { most },
         });
     }
 }

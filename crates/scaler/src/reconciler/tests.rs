@@ -55,6 +55,40 @@ async fn a_pool_at_zero_hires_for_its_jobs_and_orders_them_once() {
 }
 
 #[tokio::test]
+async fn an_instance_where_no_worker_comes_up_is_replaced_once_and_removed() {
+    let mut stage = Stage::new().await;
+    stage.platform.overdue(Duration::ZERO);
+    stage.enqueue(1).await;
+    assert_eq!(stage.asks().await, ["grow to 1"]);
+    let mut asked = Vec::new();
+    eventually("it is given up", Duration::from_secs(30), async || {
+        asked.extend(stage.asks().await);
+        if asked.is_empty() { Err(()) } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(asked, ["grow to 2"]);
+    let mut hand = stage.worker("i-2").await;
+    let jobs = hand.claim(1, false).await;
+    assert_eq!(until_asked(&mut stage).await, ["remove i-1, leaving 1"]);
+    stage.beat(&hand, &jobs).await;
+    assert_eq!(stage.record(&hand).await.running, 1);
+    assert_eq!(stage.asks().await, NOTHING);
+}
+
+#[tokio::test]
+async fn instances_whose_workers_beat_for_another_pool_are_left_alone_and_said() {
+    let mut stage = Stage::new().await;
+    stage.enqueue(1).await;
+    assert_eq!(stage.asks().await, ["grow to 1"]);
+    let _hand = stage.worker_of("other", "i-1").await;
+    stage.enqueue(3).await;
+    let record = stage.tick().await;
+    assert_eq!(record.decision.step, Step::Hold);
+    assert!(record.to_string().contains("start them with --pool here"), "{record}");
+    assert_eq!(stage.platform.asked(), NOTHING);
+}
+
+#[tokio::test]
 async fn a_worker_is_drained_seen_idle_and_only_then_removed_by_name() {
     let mut stage = Stage::new().await;
     let mut hands = stage.up(2).await;

@@ -221,6 +221,7 @@ impl Simulation<'_> {
                 listed: true,
                 ending: false,
                 held: false,
+                overdue: false,
                 standing: match (worker.draining, up) {
                     (true, _) => Standing::Drained,
                     (false, true) => Standing::Active,
@@ -252,6 +253,8 @@ impl Simulation<'_> {
         Observation {
             at: at(self.now),
             vacant: Vec::new(),
+            strays: 0,
+            strangers: 0,
             platform_age: Duration::ZERO,
             demand: Demand { ready: self.queue.len() as u64, ..Demand::default() },
             workload: Workload { queues: vec![queue], ..Workload::default() },

@@ -32,6 +32,7 @@ fn member(n: u32, standing: Standing, running: u32, idle_for: Option<Duration>) 
         listed: true,
         ending: false,
         held: false,
+        overdue: standing == Standing::Overdue,
         standing,
         epoch: matches!(standing, Standing::Drained | Standing::Leaving).then_some(7),
         boots: vec![BootId(i64::from(n))],
@@ -54,6 +55,8 @@ fn seen(second: u32, members: Vec<Member>) -> Observation {
         desired: members.iter().filter(|member| member.standing != Standing::Leaving).count() as u32,
         members,
         vacant: Vec::new(),
+        strays: 0,
+        strangers: 0,
         unlisted: 0,
         trouble: None,
         release: None,
@@ -144,8 +147,7 @@ fn what_the_platform_ends_gets_time_for_its_jobs_and_is_dismissed_once_it_is_shu
         assert_eq!((plan.drain.len(), plan.remove.len(), plan.grow_to), (0, 0, None));
     }
     // A worker that does not say where it lives may live there.
-    let stray = Member { listed: false, ..member(9, Standing::Active, 1, None) };
-    let plan = planned(&seen(9, members.into_iter().chain([stray]).collect()), Step::Hold);
+    let plan = planned(&Observation { strays: 1, ..seen(9, members) }, Step::Hold);
     assert_eq!(numbers(plan.dismiss.iter().map(|(id, _)| id)), [4]);
 }
 
@@ -156,9 +158,61 @@ fn an_empty_instance_is_the_last_to_be_recalled() {
     assert_eq!(numbers(&planned(&seen(9, members), Step::Grow { from: 0, to: 1 }).recall), [2]);
 }
 
+/// One whose worker should have come up long ago.
+fn silent(n: u32, standing: Standing, idle_for: Option<Duration>) -> Member {
+    Member { boots: Vec::new(), overdue: true, ..member(n, standing, 0, idle_for) }
+}
+
+#[test]
+fn an_instance_where_no_worker_comes_up_is_drained_though_none_is_surplus_and_is_never_recalled() {
+    use Standing::{Active, Drained, Overdue};
+    let there = |more: Member| seen(9, vec![member(1, Active, 1, None), more]);
+    let lost = there(silent(2, Overdue, None));
+    let plan = planned(&lost, Step::Grow { from: 1, to: 2 });
+    assert_eq!((numbers(&plan.drain), plan.grow_to), (vec![2], Some(3)), "and it is replaced");
+    assert_eq!(numbers(&planned(&lost, Step::Keep(1)).drain), [2]);
+    // Once drained, it goes like any other, and does not come back for want of workers.
+    let drained = there(silent(2, Drained, Some(3 * S)));
+    let plan = planned(&drained, Step::Grow { from: 1, to: 2 });
+    assert_eq!((removed(&plan), plan.recall.len(), plan.grow_to), (vec![2], 0, Some(3)));
+}
+
+#[test]
+fn an_instance_without_a_worker_stays_while_one_might_live_there() {
+    let lost = seen(9, vec![member(1, Standing::Active, 1, None), silent(2, Standing::Overdue, None)]);
+    let drained = seen(9, vec![silent(2, Standing::Drained, Some(3 * S))]);
+    let may = |seen: &Observation, reason: Reason, bound: Option<Bound>| {
+        let decision = Decision { step: Step::Keep(1), wish: None, reason, bound };
+        !plan(&spec(), seen, &decision, &mut Removals::default(), &mut GivenBack::default(), S).drain.is_empty()
+    };
+    let usual = || Reason::KeepLast { left: S };
+    assert!(may(&lost, usual(), None));
+    assert!(!may(&lost, usual(), Some(Bound::Paused(None))));
+    assert!(!may(&lost, Reason::Release { release: "v2".into(), wish: 0, left: S }, None));
+    assert!(!may(&Observation { platform_age: 61 * S, ..lost.clone() }, usual(), None));
+    let with_stray = |seen: &Observation| Observation { strays: 1, ..seen.clone() };
+    assert!(!may(&with_stray(&lost), usual(), None));
+    assert_eq!(removed(&planned(&drained, Step::Keep(0))), [2]);
+    assert_eq!(removed(&planned(&with_stray(&drained), Step::Keep(0))), [0; 0]);
+}
+
 /// The same on a platform that removes the highest numbers.
 fn highest(second: u32, members: Vec<Member>) -> Observation {
     Observation { limits: Limits { removal: Removal::Highest, ..LIMITS }, ..seen(second, members) }
+}
+
+#[test]
+fn where_the_highest_go_first_only_those_above_all_that_work_are_drained_for_want_of_a_worker() {
+    use Standing::{Active, Booting, Drained, Overdue};
+    let lost = |n| silent(n, Overdue, None);
+    for (members, expected) in [
+        (vec![member(1, Active, 0, None), lost(2), lost(3)], vec![2, 3]),
+        (vec![lost(1), member(2, Active, 0, None), lost(3)], vec![3]),
+        (vec![lost(1), member(2, Booting, 0, None)], vec![]),
+        (vec![lost(1), member(2, Drained, 0, None)], vec![1]),
+    ] {
+        assert_eq!(numbers(&planned(&highest(9, members), Step::Keep(1)).drain), expected);
+    }
 }
 
 #[test]

@@ -139,6 +139,7 @@ mod tests {
             listed: true,
             ending: false,
             held: false,
+            overdue: false,
             standing: if up.is_some() { Standing::Active } else { Standing::Booting },
             boots: Vec::new(),
             slots: 1,
@@ -151,6 +152,8 @@ mod tests {
         Observation {
             at: at(second),
             vacant: Vec::new(),
+            strays: 0,
+            strangers: 0,
             platform_age: Duration::ZERO,
             demand: Demand::default(),
             workload: Workload::default(),

@@ -40,6 +40,7 @@ fn seen(ready: u64, active: u32, now: DateTime<Utc>) -> Observation {
         listed: true,
         ending: false,
         held: false,
+        overdue: false,
         standing: Standing::Active,
         boots: Vec::new(),
         slots: 1,
@@ -51,6 +52,8 @@ fn seen(ready: u64, active: u32, now: DateTime<Utc>) -> Observation {
     Observation {
         at: now,
         vacant: Vec::new(),
+        strays: 0,
+        strangers: 0,
         workload: crate::observe::Workload::default(),
         platform_age: Duration::ZERO,
         demand: Demand { ready, ..Demand::default() },

@@ -33,6 +33,7 @@ fn seen(second: u32, up: u32, queues: Vec<QueueWork>) -> Observation {
         listed: true,
         ending: false,
         held: false,
+        overdue: false,
         standing: Standing::Active,
         boots: Vec::new(),
         slots: 1,
@@ -46,6 +47,8 @@ fn seen(second: u32, up: u32, queues: Vec<QueueWork>) -> Observation {
     Observation {
         at: at(second),
         vacant: Vec::new(),
+        strays: 0,
+        strangers: 0,
         platform_age: Duration::ZERO,
         demand: Demand { ready, ..Demand::default() },
         workload: Workload { queues, ..Workload::default() },

@@ -68,7 +68,7 @@ fn remembered(spec: &PoolSpec, past: &Past, members: &[(Standing, u32)]) -> (His
 
 fn check(spec: &PoolSpec, seen: &Observation, decision: &Decision) -> Result<(), TestCaseError> {
     let (current, to) = (seen.current(), decision.step.target().unwrap_or(seen.current()));
-    let useless = seen.count(Standing::Overdue) + seen.count(Standing::Withheld);
+    let useless = seen.useless();
     prop_assert!(to <= spec.max().max(current), "{decision}");
     prop_assert!(to + useless >= spec.min().min(current), "{decision}");
     prop_assert!(to >= spec.min() || to >= current, "{decision}");

@@ -186,6 +186,48 @@ fn a_silent_instance_boots_until_it_is_overdue() {
 }
 
 #[test]
+fn a_drained_instance_without_a_worker_is_overdue_after_as_long() {
+    let mut roll = Roll::default();
+    let mut overdue = |workers: &[WorkerRecord], now| {
+        let muster = call_with(&mut roll, &listed(&["a"]), workers, &[place("a", "me", now)], now);
+        let member = &muster.members[0];
+        assert_eq!(member.standing, Standing::Drained);
+        member.overdue
+    };
+    assert!(!overdue(&[draining(worker(1, "a", 0))], 0));
+    assert!(!overdue(&[], 5));
+    assert!(!overdue(&[], 65));
+    assert!(overdue(&[], 66));
+    assert!(!overdue(&[draining(worker(2, "a", 70))], 70));
+}
+
+#[test]
+fn who_does_not_say_where_it_lives_is_a_stray_and_who_beats_for_others_a_stranger() {
+    let count = |workers: &[WorkerRecord]| {
+        let muster = call(&mut Roll::default(), &listed(&["a", "b"]), workers, 0);
+        (muster.strays, muster.strangers)
+    };
+    let of = |pool: Option<&str>, instance: Option<&str>| WorkerRecord {
+        pool: pool.map(Into::into),
+        instance: instance.map(Into::into),
+        ..worker(2, "", 0)
+    };
+    assert_eq!(count(&[worker(1, "a", 0)]), (0, 0));
+    // On an instance of the pool.
+    assert_eq!(count(&[of(None, Some("a"))]), (0, 1));
+    assert_eq!(count(&[of(Some("other"), Some("a"))]), (0, 1));
+    assert_eq!(count(&[of(None, Some("a")), worker(1, "a", 0)]), (0, 0), "one of the pool's lives there too");
+    // On none that is named.
+    assert_eq!(count(&[of(Some("here"), None)]), (1, 0));
+    assert_eq!(count(&[of(Some("here"), Some("c"))]), (1, 0));
+    assert_eq!(count(&[of(None, None)]), (1, 0));
+    // Elsewhere.
+    assert_eq!(count(&[of(None, Some("c"))]), (0, 0));
+    assert_eq!(count(&[of(Some("other"), None)]), (0, 0));
+    assert_eq!(count(&[WorkerRecord { state: WorkerState::Dead, ..of(None, None) }]), (0, 0));
+}
+
+#[test]
 fn idle_counts_from_the_reading_that_first_shows_it() {
     let mut roll = Roll::default();
     let mut idle = |running, now| {

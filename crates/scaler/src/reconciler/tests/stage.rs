@@ -55,6 +55,7 @@ struct Platform {
     moods: VecDeque<Mood>,
     status: Option<Mood>,
     age: Duration,
+    overdue: Option<Duration>,
 }
 
 impl Fake {
@@ -71,6 +72,11 @@ impl Fake {
     /// Its readings are so old from now on.
     pub(super) fn grow_old(&self, age: Duration) {
         self.0.lock().unwrap().age = age;
+    }
+
+    /// An instance without a worker is overdue after so long.
+    pub(super) fn overdue(&self, overdue: Duration) {
+        self.0.lock().unwrap().overdue = Some(overdue);
     }
 
     /// What was asked for since one last looked.
@@ -129,7 +135,8 @@ impl fmt::Display for Fake {
 impl ScalerDriver for Fake {
     fn limits(&self, _: &PoolRef) -> Limits {
         let boot = Duration::from_secs(1);
-        Limits { boot, ..Limits::DEFAULT }
+        let overdue = self.0.lock().unwrap().overdue.unwrap_or(Limits::DEFAULT.overdue);
+        Limits { boot, overdue, ..Limits::DEFAULT }
     }
 
     async fn status(&self, pools: &[PoolRef]) -> Vec<Result<PoolStatus, DriverError>> {
@@ -262,6 +269,11 @@ impl Stage {
 
     /// A worker comes up on this instance.
     pub(super) async fn worker(&self, instance: &str) -> Hand {
+        self.worker_of("here", instance).await
+    }
+
+    /// A worker that says it is of this pool comes up on this instance.
+    pub(super) async fn worker_of(&self, pool: &str, instance: &str) -> Hand {
         let boot = BootId::random();
         let queues: Binding = "q".parse().unwrap();
         let worker = headcount_queue::store::NewWorker {
@@ -269,7 +281,7 @@ impl Stage {
             instance: Some(instance.into()),
             host: "h".into(),
             pid: 7,
-            pool: Some("here".into()),
+            pool: Some(pool.into()),
             queues: queues.clone(),
             kinds: Vec::new(),
             slots: 1,
