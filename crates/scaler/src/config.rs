@@ -33,7 +33,7 @@
 //! | `tolerance` | a change of less than this share of the size is not made | 0 |
 //! | `schedule` | other bounds from a time on: a list of `{ cron, min, max }` | none |
 //! | `timezone` | of the schedule and of a budget's day | `UTC` |
-//! | `price` | what an instance costs in an hour | unknown |
+//! | `price` | what an instance costs in an hour | on Heroku, what its size costs; else unknown |
 //! | `budget` | what may be spent in a day | no limit |
 //! | `overflow_of` | the pool that comes first on the queues that both serve: this one gets what that cannot meet | none |
 //! | `respect_manual` | how long a size set by hand is a floor | 30 min |

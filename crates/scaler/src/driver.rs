@@ -23,7 +23,7 @@ pub trait ScalerDriver: fmt::Debug + fmt::Display + Send + Sync {
     fn limits(&self, pool: &PoolRef) -> Limits;
 
     /// What an instance of this pool costs in an hour, where the platform's prices are known. Asked at every tick; no call
-    /// to the platform. It is shown only: a budget goes by the price that the configuration names.
+    /// to the platform. A price that the pool itself names goes before it.
     fn price(&self, pool: &PoolRef) -> Option<Money> {
         let _ = pool;
         None

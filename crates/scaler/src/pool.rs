@@ -360,7 +360,6 @@ mod tests {
         let money = Money::new(1.0);
         for (rules, word) in [
             (Rules { grow_step: Some(0), ..Rules::default() }, "step"),
-            (Rules { budget: money, ..Rules::default() }, "price"),
             (Rules { budget: Money::new(0.0), price: money, ..Rules::default() }, "max"),
             (Rules { schedule: entry(Some(5), None), ..Rules::default() }, "above the pool's max"),
             (Rules { schedule: entry(None, Some(5)), ..Rules::default() }, "above the pool's max"),

@@ -152,7 +152,9 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Draft {
     let remove_after = section.duration("remove_after").map(|(length, _)| length);
     let idle_to_zero = section.duration("idle_to_zero").map_or(Duration::from_mins(5), |(length, _)| length);
     let overflow_of = section.text("overflow_of").map(|(pool, at)| (pool.to_owned(), at));
-    let rules = rules(section, min, max.as_ref().map_or(u32::MAX, |(max, _)| *max));
+    // Of what could not be read, nothing more is asked.
+    let priced = driver.as_ref().is_none_or(|driver| matches!(driver, DriverConfig::Heroku { .. }));
+    let rules = rules(section, min, max.as_ref().map_or(u32::MAX, |(max, _)| *max), priced);
 
     let given = section.entries().into_iter().map(|((key, _), _)| key.to_owned()).collect();
     let config = (|| {
@@ -262,8 +264,8 @@ fn at_least(section: &Section<'_>, key: &'static str, least: Duration) -> Option
     Some(length)
 }
 
-/// The rules; those that are wrong are noted and left at their defaults.
-fn rules(section: &Section<'_>, min: u32, max: u32) -> Rules {
+/// The rules; those that are wrong are noted and left at their defaults. `priced`: the driver knows what instances cost.
+fn rules(section: &Section<'_>, min: u32, max: u32, priced: bool) -> Rules {
     let notes = section.notes;
     let default = Rules::default();
     let length = |key, default| section.duration(key).map_or(default, |(length, _)| length);
@@ -280,10 +282,10 @@ fn rules(section: &Section<'_>, min: u32, max: u32) -> Rules {
     let budget = budget.filter(|(budget, at)| {
         if budget.is_zero() {
             notes.wrong(at, "a `budget` of 0 is spent before it begins; leave it out, or set `max`");
-        } else if price.is_none() && !section.has("price") {
+        } else if price.is_none() && !priced && !section.has("price") {
             notes.wrong(at, "a `budget` needs a `price`: what an instance costs in an hour, as in price = 0.05");
         }
-        !budget.is_zero() && price.is_some()
+        !budget.is_zero() && (price.is_some() || priced)
     });
     Rules {
         grow_cooldown: length("grow_cooldown", default.grow_cooldown),

@@ -50,6 +50,18 @@ fn all_mistakes_are_told_at_once_each_with_its_place_and_its_remedy() {
 }
 
 #[test]
+fn a_budget_needs_a_price_where_the_platforms_is_not_known() {
+    let with = |driver: &str, rest: &str| {
+        let text = format!("[pool.here]\nqueues = [\"a\"]\nmax = 2\ndriver = {driver}\nbudget = 10\n{rest}");
+        Config::parse(&text).map(|config| config.pools[0].rules.budget).map_err(|mistakes| mistakes.to_string())
+    };
+    let ten = crate::Money::new(10.0);
+    assert_eq!(with("{ heroku = { app = \"a\", process = \"w\" } }", ""), Ok(ten));
+    assert_eq!(with("{ noop = {} }", "price = 1"), Ok(ten));
+    assert!(with("{ noop = {} }", "").unwrap_err().contains("needs a `price`"));
+}
+
+#[test]
 fn no_message_repeats_what_may_be_a_secret() {
     for line in [
         "token = \"s3cret\"",

@@ -26,6 +26,7 @@ use crate::{
         source::{self, Tide},
     },
     pool::{Policy, PoolSpec},
+    price::Money,
 };
 
 /// What a pool remembers is written down with every change, and else so often.
@@ -48,6 +49,8 @@ pub(super) struct Pool {
     pub(super) glimpse: Glimpse,
     pub(super) given_back: GivenBack,
     pub(super) due: Instant,
+    /// It has been said that its budget does not bind.
+    pub(super) unpriced: bool,
     /// When its memory was last written down.
     pub(super) remembered: Option<Instant>,
 }
@@ -75,6 +78,7 @@ impl Pool {
             glimpse: Glimpse::none(),
             given_back: GivenBack::default(),
             due: Instant::now(),
+            unpriced: false,
             remembered: None,
         }
     }
@@ -121,7 +125,7 @@ impl Pool {
     pub(super) fn account(&self) -> Account {
         let name = self.spec.name();
         let rules = self.spec.rules_in_force();
-        let price = rules.price.or_else(|| self.driver.price(name));
+        let price = self.price();
         Account {
             target: self.spec.target_said(&self.history.learned().limits(self.driver.limits(name))),
             price,
@@ -129,6 +133,20 @@ impl Pool {
             spent_today: price.map(|price| self.limits.spent(price)),
             cold_starts_today: self.cold.today(),
         }
+    }
+
+    /// What an instance costs in an hour, where that is known.
+    fn price(&self) -> Option<Money> {
+        self.spec.rules_in_force().price.or_else(|| self.driver.price(self.spec.name()))
+    }
+
+    /// Says once that a budget does not bind.
+    fn miss_price(&mut self, price: Option<Money>) {
+        let missing = price.is_none() && self.spec.rules_in_force().budget.is_some();
+        if missing && !self.unpriced {
+            tracing::warn!("the budget does not bind: what an instance costs is not known; set `price`");
+        }
+        self.unpriced = missing;
     }
 
     /// Decides within the limits, and takes note of what was seen and decided.
@@ -141,11 +159,14 @@ impl Pool {
         };
         self.history.learn(&self.spec, good);
         let orders = reading.orders(self.spec.name());
+        let price = self.price();
+        self.miss_price(price);
         let inputs = Inputs {
             now,
             platform_age: good.platform_age,
             current: good.current(),
             instances: good.members.iter().filter(|member| member.listed).count() as u32 + good.unlisted,
+            price,
             desired: good.limits.shared.then_some(good.desired),
             flow: good.foreign.is_none().then(|| self.flow(good, reading)),
             // Those of another queue's workers are another database's.

@@ -17,7 +17,10 @@ use headcount_tests::eventually;
 
 use self::stage::{Fake, LIMIT, Mood, Stage, spec, store};
 use super::*;
-use crate::{NoopDriver, decide::Step};
+use crate::{
+    Money, NoopDriver,
+    decide::{Bound, Step, limits::Rules},
+};
 
 const NOTHING: [&str; 0] = [];
 
@@ -86,6 +89,23 @@ async fn instances_whose_workers_beat_for_another_pool_are_left_alone_and_said()
     assert_eq!(record.decision.step, Step::Hold);
     assert!(record.to_string().contains("start them with --pool here"), "{record}");
     assert_eq!(stage.platform.asked(), NOTHING);
+}
+
+#[tokio::test]
+async fn a_budget_binds_by_the_platforms_price() {
+    let rules = Rules { budget: Money::new(1e-6), ..Rules::default() };
+    let mut stage = Stage::with(spec().rules(rules).unwrap()).await;
+    let _hands = stage.up(2).await;
+    // Its price is not known, and no budget binds.
+    assert_eq!(stage.tick().await.decision.step, Step::Keep(2));
+    stage.platform.cost(Money::new(1000.0));
+    let spent = eventually("it is spent", Duration::from_secs(30), async || {
+        let record = stage.tick().await;
+        if record.decision.bound.is_some() { Ok(record) } else { Err(record.to_string()) }
+    })
+    .await;
+    assert!(matches!(spent.decision.bound, Some(Bound::Budget { .. })), "{spent}");
+    assert_eq!(spent.decision.wish, Some(0));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Bound, Flow, Rules};
+use super::{Bound, Inputs, Rules};
 use crate::price::Money;
 
 /// What was spent today.
@@ -28,7 +28,8 @@ pub struct Spending {
 
 impl Spending {
     /// So many instances exist now.
-    pub(super) fn observe(&mut self, rules: &Rules, instances: u32, flow: Option<&Flow>, now: DateTime<Utc>) {
+    pub(super) fn observe(&mut self, rules: &Rules, inputs: &Inputs<'_>, now: DateTime<Utc>) {
+        let Inputs { instances, price, .. } = *inputs;
         let timezone = rules.schedule.timezone();
         let today = timezone.day(now);
         if self.day != Some(today) {
@@ -42,9 +43,9 @@ impl Spending {
             self.instance_ms = self.instance_ms.saturating_add(length.saturating_mul(u64::from(before.max(instances))));
         }
         self.counted = Some((now, instances));
-        if let Some(flow) = flow {
+        if let Some(flow) = inputs.flow {
             if let Some((started, late)) = self.flow
-                && self.is_spent(rules)
+                && self.is_spent(rules, price)
             {
                 self.started += flow.started.saturating_sub(started);
                 self.late += flow.late.saturating_sub(late);
@@ -58,20 +59,20 @@ impl Spending {
         price.of(self.instance_ms)
     }
 
-    fn is_spent(&self, rules: &Rules) -> bool {
-        let (Some(budget), Some(price)) = (rules.budget, rules.price) else { return false };
+    fn is_spent(&self, rules: &Rules, price: Option<Money>) -> bool {
+        let (Some(budget), Some(price)) = (rules.budget, price) else { return false };
         self.spent(price) >= budget
     }
 
     /// The budget, if it binds.
-    pub(super) fn bound(&self, rules: &Rules, now: DateTime<Utc>) -> Option<Bound> {
+    pub(super) fn bound(&self, rules: &Rules, price: Option<Money>, now: DateTime<Utc>) -> Option<Bound> {
         let timezone = rules.schedule.timezone();
-        if !self.is_spent(rules) || self.day != Some(timezone.day(now)) {
+        if !self.is_spent(rules, price) || self.day != Some(timezone.day(now)) {
             return None;
         }
         Some(Bound::Budget {
             budget: rules.budget?,
-            spent: self.spent(rules.price?),
+            spent: self.spent(price?),
             until: timezone.next_midnight(now),
             late: self.flow.map(|_| (self.late, self.started)),
         })

@@ -30,7 +30,7 @@ impl Range {
         if let Some((size, bound)) = state.futility.ceiling(now) {
             range.cap(size.max(range.low), bound);
         }
-        if let Some(bound) = state.spending.bound(rules, now) {
+        if let Some(bound) = state.spending.bound(rules, inputs.price, now) {
             range.cap(min, bound);
         }
         if let Some(connections) = inputs.connections {

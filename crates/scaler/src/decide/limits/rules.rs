@@ -22,9 +22,9 @@ pub struct Rules {
     pub tolerance: Share,
     /// When other bounds than its min and max hold; its timezone says when a budget's day begins. Default: never, UTC.
     pub schedule: Schedule,
-    /// What an instance costs in an hour.
+    /// What an instance costs in an hour. Default: what the driver knows of it.
     pub price: Option<Money>,
-    /// What may be spent in a day. Needs a price.
+    /// What may be spent in a day. Without a price, of the pool's or of its driver's, it does not bind, which is logged.
     pub budget: Option<Money>,
     /// How long a size that was set by hand, above what the scaler asked for, is a floor. Default 30 min.
     pub respect_manual: Duration,
@@ -56,9 +56,6 @@ impl Rules {
         let refuse = |text: String| Err(Error::Rejected(text));
         if self.grow_step == Some(0) || self.shrink_step == Some(0) {
             return refuse("a step of 0 would keep the pool from ever changing; leave it out for no limit".into());
-        }
-        if self.budget.is_some() && self.price.is_none() {
-            return refuse("a budget needs the price of an instance for an hour".into());
         }
         if self.budget.is_some_and(Money::is_zero) {
             return refuse("a budget of 0 is spent before it begins; leave it out, or set max".into());

@@ -43,6 +43,9 @@ pub struct Inputs<'a> {
     pub current: u32,
     /// Every instance that is paid for, whatever it does.
     pub instances: u32,
+    /// What an instance costs in an hour, by the pool's own rules or by its platform; `None`: not known, and no budget
+    /// binds.
+    pub price: Option<Money>,
     /// The size that the platform aims for, where a person may change that; `None` where it is this scaler's alone, as on
     /// this machine, where a worker that crashed would look like one that somebody took away.
     pub desired: Option<u32>,
@@ -105,7 +108,7 @@ impl State {
         if let Some(desired) = inputs.desired {
             self.manual.observe(desired, now - TimeDelta::from_std(inputs.platform_age).unwrap_or_default());
         }
-        self.spending.observe(spec.rules_in_force(), inputs.instances, flow.as_ref(), now);
+        self.spending.observe(spec.rules_in_force(), inputs, now);
         if let Some(flow) = flow {
             self.futility.observe(&flow, inputs.current, now);
         }

@@ -16,7 +16,7 @@ use headcount_queue::{
 };
 
 use crate::{
-    Policy, PoolSpec, Reconciler, TickRecord,
+    Money, Policy, PoolSpec, Reconciler, TickRecord,
     driver::{
         Applied, Change, DriverError, Ended, Instance, InstanceId, InstanceState, Limits, PoolRef, PoolStatus,
         ScalerDriver,
@@ -56,6 +56,7 @@ struct Platform {
     status: Option<Mood>,
     age: Duration,
     overdue: Option<Duration>,
+    price: Option<Money>,
 }
 
 impl Fake {
@@ -77,6 +78,11 @@ impl Fake {
     /// An instance without a worker is overdue after so long.
     pub(super) fn overdue(&self, overdue: Duration) {
         self.0.lock().unwrap().overdue = Some(overdue);
+    }
+
+    /// An instance costs so much an hour.
+    pub(super) fn cost(&self, price: Option<Money>) {
+        self.0.lock().unwrap().price = price;
     }
 
     /// What was asked for since one last looked.
@@ -137,6 +143,10 @@ impl ScalerDriver for Fake {
         let boot = Duration::from_secs(1);
         let overdue = self.0.lock().unwrap().overdue.unwrap_or(Limits::DEFAULT.overdue);
         Limits { boot, overdue, ..Limits::DEFAULT }
+    }
+
+    fn price(&self, _: &PoolRef) -> Option<Money> {
+        self.0.lock().unwrap().price
     }
 
     async fn status(&self, pools: &[PoolRef]) -> Vec<Result<PoolStatus, DriverError>> {
