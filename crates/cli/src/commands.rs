@@ -11,6 +11,7 @@ pub(crate) mod pools;
 pub(crate) mod why;
 pub(crate) mod rescue;
 pub(crate) mod migrate;
+pub(crate) mod bench;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -39,6 +40,7 @@ pub(crate) enum Command {
     Why(why::Args),
     Rescue(rescue::Args),
     Migrate(migrate::Args),
+    Bench(bench::Args),
 }
 
 impl Command {
@@ -108,6 +110,7 @@ pub(crate) async fn run(command: Command, mut session: Session) -> Result<Exit> 
         Command::Workers(args) => workers::run(args, &mut session).await,
         Command::Rescue(args) => rescue::run(args, &mut session).await,
         Command::Migrate(args) => migrate::run(args, &mut session).await,
+        Command::Bench(args) => bench::run(args, &mut session).await,
     }?;
     session.out.flush()?;
     Ok(exit)

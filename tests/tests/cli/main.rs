@@ -1,5 +1,6 @@
 //! The `headcount` command as its users meet it: the real program, its output and its exit statuses.
 
+mod heavy;
 mod enqueue;
 mod jobs;
 mod migrate;
