@@ -193,7 +193,7 @@ impl Hands {
         let mut holds: Vec<Key> = inner.held.keys().copied().collect();
         holds.sort_unstable();
         let started = holds.iter().filter(|key| inner.held[key].place == Place::Started).map(|key| key.0).collect();
-        let beat = Beat { boot, holds, started, through: inner.through };
+        let beat = Beat { boot, holds, started, through: inner.through, grace: None };
         Some(Snapshot { beat, number: inner.taken, at: Instant::now() })
     }
 

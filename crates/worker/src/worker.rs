@@ -170,7 +170,7 @@ impl fmt::Debug for Worker {
 /// Takes the worker off the books. If it owns jobs still, their claim's answer was lost: a last beat gives them back.
 async fn farewell(store: &dyn headcount_queue::store::Store, boot: BootId, claim: i64) -> headcount_queue::Result<()> {
     if !store.deregister(boot).await? {
-        store.beat(&Beat { boot, holds: Vec::new(), started: Vec::new(), through: claim }).await?;
+        store.beat(&Beat { boot, holds: Vec::new(), started: Vec::new(), through: claim, grace: None }).await?;
         store.deregister(boot).await?;
     }
     Ok(())

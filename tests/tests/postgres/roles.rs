@@ -180,7 +180,7 @@ async fn a_worker_runs_jobs_end_to_end_and_sets_nothing() {
     for instance in ["worker.1", "worker.2"] {
         let registers = scale::at("web", instance);
         assert_eq!(worker.register(&registers).await.unwrap(), WorkerState::Active);
-        let beat = Beat { boot: registers.boot, holds: Vec::new(), started: Vec::new(), through: 0 };
+        let beat = Beat { boot: registers.boot, holds: Vec::new(), started: Vec::new(), through: 0, grace: None };
         let below = if instance == "worker.1" { 0 } else { 8 };
         assert_eq!(worker.beat(&beat).await.unwrap().free_below, Some(below));
     }

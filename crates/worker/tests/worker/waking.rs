@@ -113,10 +113,11 @@ impl Claim for Belled {
 #[async_trait]
 impl Claimer for BelledClaimer {
     async fn next(&mut self, settled: &[Settlement], want: Want) -> Result<Claimed> {
+        let Want { claim, sweep, .. } = want;
         let mut claimed = self.inner.next(settled, want).await?;
         claimed.asleep = self.bell.asleep.load(Ordering::SeqCst);
-        if want.claim > 0 {
-            self.bell.looks.send_modify(|looks| looks.push(want.sweep));
+        if claim > 0 {
+            self.bell.looks.send_modify(|looks| looks.push(sweep));
         }
         Ok(claimed)
     }
