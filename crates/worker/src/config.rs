@@ -39,6 +39,14 @@ pub(crate) struct Config {
     pub(crate) signals: bool,
 }
 
+impl Config {
+    /// The grace, where kinds that outlast it are left to workers with lower numbers, if there are any. One that is to end
+    /// when nothing is left to do leaves nothing; outside a pool nobody is below another.
+    pub(crate) fn leaves_what_outlasts(&self) -> Option<Duration> {
+        (self.pool.is_some() && !self.exit_if_empty).then_some(self.grace)
+    }
+}
+
 /// Describes a worker: see [`Worker::builder`].
 #[must_use = "a builder does nothing until it is built or run"]
 pub struct Builder<S> {

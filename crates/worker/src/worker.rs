@@ -117,7 +117,7 @@ impl Worker {
             be_nice(niceness);
         }
         let verbosity = config.verbosity;
-        let hands = Arc::new(Hands::new());
+        let hands = Arc::new(Hands::new(config.leaves_what_outlasts()));
         let poke = Arc::new(Notify::new());
         let (orders, ordered) = mpsc::unbounded_channel();
         let heartbeat =

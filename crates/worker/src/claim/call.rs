@@ -85,7 +85,7 @@ impl Dispatcher {
             self.claim += 1;
             self.woken = false;
             let (alone, sweep) = (self.hands.len() == settled.len(), self.doze.take_last_look());
-            want = Want { claim: self.claim, jobs, alone, sweep, ..Want::default() };
+            want = Want { claim: self.claim, jobs, alone, sweep, spares: self.spares.clone() };
         }
         self.next(settled, want)
     }
@@ -263,6 +263,7 @@ impl Dispatcher {
                 let patience = || (now, jittered(self.config.vigil.scan));
                 self.suspects = claimed.suspects.then(|| since.unwrap_or_else(patience));
                 let alone = want.alone && claimed.suspects;
+                self.doze.passes = !want.spares.is_empty();
                 let told = self.doze.looked(want.jobs, brought, claimed.asleep, now);
                 self.poll_at = if brought >= want.jobs as usize || alone && brought > 0 {
                     now
