@@ -164,6 +164,8 @@ impl<S: Send + Sync + 'static> Builder<S> {
 
     /// Within which time a stopped worker is out. Default 25 s, since platforms kill after 30. Its last part (2 s or
     /// a tenth, whichever is more, at most half) is kept for giving unfinished jobs back.
+    ///
+    /// Where a pool's lower numbers claim first, kinds that run for longer on average are left to those for a while.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.config.grace = grace;
         self

@@ -101,7 +101,7 @@ pub async fn a_worker_is_told_to_leave_the_kinds_that_outlast_its_grace_to_those
     ran(trial, of("short"), 2 * GRACE, failed()).await;
     assert_eq!(spares(trial, &second).await, ["long", "short"]);
     // And on average no more.
-    ran(trial, of("long"), Duration::ZERO, completed()).await;
+    ran(trial, of("long"), Duration::ZERO, failed()).await;
     assert_eq!(spares(trial, &second).await, ["short"]);
 }
 
