@@ -354,8 +354,8 @@ impl Dispatcher {
         self.enter(orders.state);
         self.yields = orders.yields;
         if self.spares.iter().any(|kind| !orders.spares.contains(kind)) {
-            // What it has passed over is its to take now, and nobody will tell it of that.
-            self.poll_at = Instant::now();
+            // What it has passed over is its to take now, and nobody else will tell it of that.
+            self.woken = true;
         }
         self.spares = orders.spares;
         for &lost in &orders.lost {

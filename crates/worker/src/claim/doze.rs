@@ -8,6 +8,7 @@ const WORD_EVERY: Duration = Duration::from_secs(1);
 
 /// What the worker knows of its queues' sleep.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is learned and forgotten at a time of its own")]
 pub(super) struct Doze {
     /// Whether it would be told.
     pub(super) hears: bool,
