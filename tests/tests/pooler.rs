@@ -93,7 +93,7 @@ async fn ask(store: Arc<PostgresStore>, tag: String) -> u32 {
         assert_eq!((&job.queue, &job.payload.0), (&tag, &payload));
         assert!(store.outstanding(&queues).await.unwrap().ready);
         assert!(store.workers().await.unwrap().iter().any(|worker| worker.instance.as_ref() == Some(&tag)));
-        let want = Want { claim: round, jobs: 10, alone: false, sweep: true };
+        let want = Want { claim: round, jobs: 10, sweep: true, ..Want::default() };
         let taken = claimer.next(&settled, want).await.unwrap().jobs;
         let got: Vec<_> = taken.iter().map(|job| (job.id, &*job.queue, &*job.payload)).collect();
         assert_eq!(got, [(id, &*tag, &*payload)]);

@@ -97,6 +97,8 @@ pub(crate) struct Dispatcher {
     state: WorkerState,
     /// Whether workers with lower numbers have slots free: it claims only what they have left lying.
     yields: bool,
+    /// The kinds that it leaves to those for a while, whether they have slots free or not.
+    spares: Vec<String>,
     phase: Phase,
     stopped_at: Option<Instant>,
     dropped: bool,
@@ -175,6 +177,7 @@ impl Dispatcher {
             found: Found::Something,
             state: WorkerState::Active,
             yields: false,
+            spares: Vec::new(),
             phase: Phase::Running,
             stopped_at: None,
             dropped: false,
@@ -223,7 +226,7 @@ impl Dispatcher {
                     self.answered(answer)?;
                 }
                 _ = reports.0.recv_many(&mut ends, ENDS) => self.take_ends(&mut ends),
-                Some(orders) = ears.orders.recv() => self.follow(&orders),
+                Some(orders) = ears.orders.recv() => self.follow(orders),
                 _ = phases.changed() => {}
                 () = &mut wake => {
                     wake.set(queue.wake().notified());
@@ -340,7 +343,7 @@ impl Dispatcher {
     }
 
     /// What a beat brought. Running handlers know already; buffered jobs never start.
-    fn follow(&mut self, orders: &Orders) {
+    fn follow(&mut self, orders: Orders) {
         if self.boot != Some(orders.boot) {
             return;
         }
@@ -350,6 +353,11 @@ impl Dispatcher {
         }
         self.enter(orders.state);
         self.yields = orders.yields;
+        if self.spares.iter().any(|kind| !orders.spares.contains(kind)) {
+            // What it has passed over is its to take now, and nobody else will tell it of that.
+            self.woken = true;
+        }
+        self.spares = orders.spares;
         for &lost in &orders.lost {
             if self.unbuffer(lost).is_some() {
                 self.hands.forget([lost]);
@@ -398,6 +406,7 @@ impl Dispatcher {
         self.outbox.clear();
         self.named_by = None;
         self.suspects = None;
+        self.spares.clear();
         self.claimer = None;
         self.state = WorkerState::Active;
     }

@@ -39,6 +39,14 @@ pub(crate) struct Config {
     pub(crate) signals: bool,
 }
 
+impl Config {
+    /// The grace, where kinds that outlast it are left to workers with lower numbers, if there are any. One that is to end
+    /// when nothing is left to do leaves nothing; outside a pool nobody is below another.
+    pub(crate) fn leaves_what_outlasts(&self) -> Option<Duration> {
+        (self.pool.is_some() && !self.exit_if_empty).then_some(self.grace)
+    }
+}
+
 /// Describes a worker: see [`Worker::builder`].
 #[must_use = "a builder does nothing until it is built or run"]
 pub struct Builder<S> {
@@ -156,6 +164,8 @@ impl<S: Send + Sync + 'static> Builder<S> {
 
     /// Within which time a stopped worker is out. Default 25 s, since platforms kill after 30. Its last part (2 s or
     /// a tenth, whichever is more, at most half) is kept for giving unfinished jobs back.
+    ///
+    /// Where a pool's lower numbers claim first, kinds that run for longer on average are left to those for a while.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.config.grace = grace;
         self

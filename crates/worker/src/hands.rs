@@ -41,6 +41,8 @@ struct Held {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Hands {
+    /// As every beat says it.
+    grace: Option<Duration>,
     inner: Mutex<Inner>,
     beat_wanted: Notify,
 }
@@ -69,7 +71,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Hands {
-    pub(crate) fn new() -> Self {
+    /// Nothing yet. `grace`: see [`Beat::grace`].
+    pub(crate) fn new(grace: Option<Duration>) -> Self {
         let inner = Inner {
             boot: None,
             held: HashMap::new(),
@@ -79,7 +82,7 @@ impl Hands {
             beaten_at: Instant::now(),
             failing_since: None,
         };
-        Self { inner: Mutex::new(inner), beat_wanted: Notify::new() }
+        Self { grace, inner: Mutex::new(inner), beat_wanted: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -193,7 +196,7 @@ impl Hands {
         let mut holds: Vec<Key> = inner.held.keys().copied().collect();
         holds.sort_unstable();
         let started = holds.iter().filter(|key| inner.held[key].place == Place::Started).map(|key| key.0).collect();
-        let beat = Beat { boot, holds, started, through: inner.through };
+        let beat = Beat { boot, holds, started, through: inner.through, grace: self.grace };
         Some(Snapshot { beat, number: inner.taken, at: Instant::now() })
     }
 
@@ -260,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_claims_jobs_and_its_number_show_together_and_its_jobs_until_acknowledged() {
-        let hands = Hands::new();
+        let hands = Hands::new(None);
         assert!(hands.snapshot().is_none(), "an unregistered worker has nothing to say");
         hands.registered(BootId(7), Instant::now());
         let jobs = [sample::job(1, 3), sample::job(2, 3)];
@@ -281,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_beat_that_was_wanted_is_one_that_was_taken_afterwards() {
-        let hands = Hands::new();
+        let hands = Hands::new(None);
         hands.registered(BootId(7), Instant::now());
         let early = hands.snapshot().unwrap();
         let wanted = hands.want_beat();
@@ -293,7 +296,7 @@ mod tests {
 
     #[test]
     fn an_answer_for_an_earlier_registration_is_void_and_a_beat_that_found_us_dead_is_no_sign_of_life() {
-        let hands = Hands::new();
+        let hands = Hands::new(None);
         hands.registered(BootId(7), Instant::now());
         let old = hands.snapshot().unwrap();
         let wanted = hands.want_beat();

@@ -35,6 +35,8 @@ pub(crate) struct Orders {
     pub(crate) lost: Vec<Key>,
     /// Whether workers with lower numbers have slots free, which are to be filled first.
     pub(crate) yields: bool,
+    /// The kinds that are left to workers with lower numbers.
+    pub(crate) spares: Vec<String>,
 }
 
 /// The heartbeat while it beats; it ends when this is dropped.
@@ -137,7 +139,7 @@ impl Heart {
             Ok(Ok(answer)) => {
                 self.outage.over();
                 self.pulse.lands();
-                self.obey(&snapshot, &answer);
+                self.obey(&snapshot, answer);
                 // Early rather than late, and never all workers of a fleet in step.
                 self.period.mul_f64(rand::random_range(0.8..1.0))
             }
@@ -161,7 +163,7 @@ impl Heart {
         self.outage.failed(error)
     }
 
-    fn obey(&self, snapshot: &Snapshot, answer: &BeatAnswer) {
+    fn obey(&self, snapshot: &Snapshot, answer: BeatAnswer) {
         if !self.hands.heard(snapshot, answer.state) {
             return;
         }
@@ -175,7 +177,8 @@ impl Heart {
         let cancelled = self.hands.tell(&answer.cancelled, Stop::Cancelled);
         let lost = self.hands.tell(&answer.lost, Stop::TakenAway);
         let yields = answer.free_below.is_some_and(|free| free > 0);
-        let orders = Orders { boot: snapshot.beat.boot, state: answer.state, cancelled, lost, yields };
+        let BeatAnswer { state, spares, .. } = answer;
+        let orders = Orders { boot: snapshot.beat.boot, state, cancelled, lost, yields, spares };
         // Nobody listens any more once the worker has ended.
         let _ = self.orders.send(orders);
     }

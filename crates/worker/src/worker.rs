@@ -117,7 +117,7 @@ impl Worker {
             be_nice(niceness);
         }
         let verbosity = config.verbosity;
-        let hands = Arc::new(Hands::new());
+        let hands = Arc::new(Hands::new(config.leaves_what_outlasts()));
         let poke = Arc::new(Notify::new());
         let (orders, ordered) = mpsc::unbounded_channel();
         let heartbeat =
@@ -170,7 +170,7 @@ impl fmt::Debug for Worker {
 /// Takes the worker off the books. If it owns jobs still, their claim's answer was lost: a last beat gives them back.
 async fn farewell(store: &dyn headcount_queue::store::Store, boot: BootId, claim: i64) -> headcount_queue::Result<()> {
     if !store.deregister(boot).await? {
-        store.beat(&Beat { boot, holds: Vec::new(), started: Vec::new(), through: claim }).await?;
+        store.beat(&Beat { boot, holds: Vec::new(), started: Vec::new(), through: claim, grace: None }).await?;
         store.deregister(boot).await?;
     }
     Ok(())

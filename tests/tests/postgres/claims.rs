@@ -109,7 +109,8 @@ async fn sixteen_claimers_never_deadlock_and_do_each_job_once() {
                 }
                 if round % 8 == 0 {
                     let holds: Vec<_> = claimed.jobs.iter().map(|job| (job.id, job.token.claim)).collect();
-                    let beat = Beat { boot: worker.boot, holds, started: Vec::new(), through: worker.through() };
+                    let beat =
+                        Beat { boot: worker.boot, holds, started: Vec::new(), through: worker.through(), grace: None };
                     assert_eq!(store.beat(&beat).await.unwrap().lost, []);
                 }
                 if claimed.jobs.is_empty() && claimed.gate == Gate::Open {

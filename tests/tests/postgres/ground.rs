@@ -63,7 +63,7 @@ impl Worker {
     /// Settles and claims.
     pub(crate) async fn next(&mut self, settled: &[Settlement], jobs: u32) -> Claimed {
         self.claims += 1;
-        let want = Want { claim: self.claims, jobs, alone: false, sweep: false };
+        let want = Want { claim: self.claims, jobs, ..Want::default() };
         self.claimer.next(settled, want).await.expect("a claim passes")
     }
 
@@ -93,9 +93,17 @@ pub(crate) fn statement(name: &str) -> String {
         let read = |name: PathBuf| std::fs::read_to_string(folder.join(name).with_extension("sql"));
         read(name.into()).or_else(|_| read(Path::new("scale").join(name))).expect("a statement's file")
     };
+    let sparing = |parameter| {
+        let place = "-- Here a claim that leaves kinds to others has claim_spared.sql.";
+        let claim = file("claim");
+        assert!(claim.contains(place));
+        claim.replace(place, &file("claim_spared").replace("$spared", parameter))
+    };
     match name {
         "claim" => file("claim_pure") + &file("claim"),
         "claim_fused" => file("claim_fused") + &file("claim"),
+        "claim_sparing" => file("claim_pure") + &sparing("$11"),
+        "claim_fused_sparing" => file("claim_fused") + &sparing("$13"),
         "jobs" | "pick" => file(name) + &file("found") + &file("page"),
         "count" => file(name) + &file("found"),
         "jobs_named" => file("jobs") + &file("found") + &file("named") + &file("page"),

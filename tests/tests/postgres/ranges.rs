@@ -93,16 +93,16 @@ async fn with_aging_the_jobs_of_a_lane_that_waits_come_first_in_one_claim_and_wi
     connection.execute(wait).await.unwrap();
 
     let worker = Worker::new(&store, "").await;
-    let first = Want { claim: 1, jobs: 2, alone: false, sweep: false };
+    let first = Want { claim: 1, jobs: 2, ..Want::default() };
     let order = async |claimer: &mut dyn Claimer, want: Want| {
         let claimed = claimer.next(&[], want).await.unwrap().jobs;
         claimed.into_iter().map(|job| job.queue).collect::<Vec<_>>()
     };
     let any = "".parse().unwrap();
     let mut patient = store.claimer(worker.boot, &any, Some(Duration::from_mins(25)));
-    assert_eq!(order(&mut *patient, Want { jobs: 1, ..first }).await, ["top"], "two ages lift it to an equal");
+    assert_eq!(order(&mut *patient, Want { jobs: 1, ..first.clone() }).await, ["top"], "two ages lift it to an equal");
     let mut aging = store.claimer(worker.boot, &any, Some(Duration::from_mins(10)));
-    assert_eq!(order(&mut *aging, Want { claim: 2, jobs: 3, ..first }).await, ["old", "old", "top"]);
+    assert_eq!(order(&mut *aging, Want { claim: 2, jobs: 3, ..first.clone() }).await, ["old", "old", "top"]);
 
     store.enqueue(&[job("old", 0), job("top", 2)]).await.unwrap();
     connection.execute(wait).await.unwrap();

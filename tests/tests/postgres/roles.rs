@@ -174,13 +174,14 @@ async fn a_worker_runs_jobs_end_to_end_and_sets_nothing() {
     let ground = Ground::new().await;
     let store = open(&ground.database, 1);
     let folder = Folder::new();
-    // Its beat looks whether its pool is ordered, and it comes up as its place is told, which it may not read.
+    // Its beat looks whether its pool is ordered, and which kinds run for long; and it comes up as its place is told, which
+    // it may not read.
     let fence = scale::scaler(&store, true).await;
     let worker = ground.store("worker");
     for instance in ["worker.1", "worker.2"] {
         let registers = scale::at("web", instance);
         assert_eq!(worker.register(&registers).await.unwrap(), WorkerState::Active);
-        let beat = Beat { boot: registers.boot, holds: Vec::new(), started: Vec::new(), through: 0 };
+        let beat = Beat { boot: registers.boot, holds: Vec::new(), started: Vec::new(), through: 0, grace: Some(SOON) };
         let below = if instance == "worker.1" { 0 } else { 8 };
         assert_eq!(worker.beat(&beat).await.unwrap().free_below, Some(below));
     }

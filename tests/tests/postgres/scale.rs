@@ -426,7 +426,7 @@ async fn only_workers_that_beat_lately_are_counted_on() {
     for worker in [&low, &high] {
         store.register(worker).await.unwrap();
     }
-    let beat = Beat { boot: high.boot, holds: Vec::new(), started: Vec::new(), through: 0 };
+    let beat = Beat { boot: high.boot, holds: Vec::new(), started: Vec::new(), through: 0, grace: None };
     let mut connection = database.connect().await;
     for (silent, free) in [(9, 8), (11, 0)] {
         let sql = "UPDATE headcount.worker SET beat_at = clock_timestamp() - $1 * interval '1 s' WHERE boot = $2";

@@ -105,7 +105,7 @@ impl fmt::Display for WorkerState {
 }
 
 /// What one call of [`Claimer::next`](super::Claimer::next) should bring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Want {
     /// The number of this claim: the worker counts them from 1 and never uses one twice. 0 claims nothing.
     pub claim: i64,
@@ -115,6 +115,9 @@ pub struct Want {
     pub alone: bool,
     /// Look at the whole queue, not only from where the last claim ended.
     pub sweep: bool,
+    /// Kinds whose jobs are left to others, as [`BeatAnswer::spares`] has named them: passed over, each in its place,
+    /// until it has waited for half of its queue's `start_within`. Suspects are not passed over. Default none.
+    pub spares: Vec<String>,
 }
 
 /// Whether the worker may claim, as the claim itself found it.
@@ -278,6 +281,9 @@ pub struct Beat {
     /// Every claim up to this number has been answered or given up: what the store shows under those and `holds` does
     /// not name was lost on the way, and is given back.
     pub through: i64,
+    /// How long its jobs may go on once it is told to stop: what runs for longer holds up its removal. `None`: it leaves
+    /// no kinds to others, and is told of none.
+    pub grace: Option<Duration>,
 }
 
 /// The answer to a [`Beat`].
@@ -295,11 +301,16 @@ pub struct BeatAnswer {
     /// How many slots are free on workers of its pool with lower ordinals, where those are to claim first. While there are
     /// any, it claims only what they have left lying.
     pub free_below: Option<u32>,
+    /// The kinds that it leaves to workers of its pool with lower ordinals, where those are to claim first: see
+    /// [`Want::spares`]. Those are the long ones, whose attempts in the queues of its binding have taken longer than its
+    /// [`grace`](Beat::grace) on average; and all of them, or none where more of their jobs wait and run there than
+    /// workers below it have slots, free or not. In the order of their names.
+    pub spares: Vec<String>,
 }
 
 impl BeatAnswer {
     /// Nothing but the worker's state.
     pub const fn of(state: WorkerState) -> Self {
-        Self { state, cancelled: Vec::new(), lost: Vec::new(), given_back: 0, free_below: None }
+        Self { state, cancelled: Vec::new(), lost: Vec::new(), given_back: 0, free_below: None, spares: Vec::new() }
     }
 }

@@ -39,7 +39,8 @@
 //! - **One scaler acts at a time.** A lease is held by one, and what is written under an older one, or after it ran out,
 //!   changes nothing ([`leases`]).
 //! - **A pool is what its scaler made known last, and what a person ordered stands above it**; where lower ordinals are
-//!   to claim first, every beat says how much they can take ([`pools`]).
+//!   to claim first, every beat says how much they can take ([`pools`]), and which kinds they are to be left, which then
+//!   no claim above them takes before half of its time has passed ([`sparing`]).
 //! - **A drain belongs to the place.** Whatever comes up there claims nothing until it ends, which needs nobody; a
 //!   person's has no end and stands above the scaler's ([`places`]).
 //! - **Nothing that is let go runs a job**: a place goes only while nothing runs there and nobody could claim, and whatever
@@ -114,6 +115,7 @@ pub mod recent;
 mod scaling;
 pub mod leases;
 pub mod pools;
+pub mod sparing;
 pub mod places;
 pub mod removals;
 pub mod ledger;
@@ -445,6 +447,18 @@ macro_rules! conformance_tests {
                 without_an_order_no_beat_tells_of_free_slots
                 a_silent_worker_is_not_counted_on
             }
+            sparing {
+                a_worker_is_told_to_leave_the_kinds_that_outlast_its_grace_to_those_below
+                outside_an_ordered_pool_no_kind_is_left
+                a_kind_is_as_long_as_its_attempts_were_in_the_workers_own_queues
+                long_kinds_are_left_only_while_there_are_slots_below_for_all_of_their_jobs
+                only_slots_below_that_claim_are_counted_on
+                a_claim_passes_over_what_it_leaves_and_keeps_the_order_of_the_rest
+                what_was_passed_over_is_found_in_its_place
+                a_settlement_that_comes_with_such_a_claim_counts
+                a_job_that_has_waited_for_half_of_its_time_is_anybodys
+                a_suspect_is_not_passed_over
+            }
             places {
                 a_drained_place_drains_every_worker_there
                 what_registers_at_a_drained_place_comes_up_draining
@@ -548,6 +562,7 @@ mod tests {
             ("recent", include_str!("conformance/recent.rs")),
             ("leases", include_str!("conformance/leases.rs")),
             ("pools", include_str!("conformance/pools.rs")),
+            ("sparing", include_str!("conformance/sparing.rs")),
             ("places", include_str!("conformance/places.rs")),
             ("removals", include_str!("conformance/removals.rs")),
             ("ledger", include_str!("conformance/ledger.rs")),

@@ -13,7 +13,7 @@ use headcount_queue::{
 
 use super::{
     MemoryStore,
-    tables::{Attempt, Hold, Place, Tables},
+    tables::{Attempt, Hold, Place, Row, Tables},
 };
 
 /// A start later than this is late, where nothing is set.
@@ -67,7 +67,7 @@ impl Claimer for MemoryClaimer {
             for settlement in settled {
                 tables.settle(settlement);
             }
-            tables.claim(self.boot, &self.queues, self.aging, want, self.turn.as_deref())
+            tables.claim(self.boot, &self.queues, self.aging, &want, self.turn.as_deref())
         });
         if let Some(last) = claimed.jobs.last() {
             self.turn = Some(last.queue.clone());
@@ -90,7 +90,7 @@ impl Tables {
         boot: BootId,
         queues: &Binding,
         aging: Option<Duration>,
-        want: Want,
+        want: &Want,
         turn: Option<&str>,
     ) -> Claimed {
         let mut claimed = Claimed { jobs: Vec::new(), gate: self.gate(boot), suspects: false, asleep: false };
@@ -109,7 +109,7 @@ impl Tables {
             claimed.jobs = vec![self.start(suspects[0], token)];
             return claimed;
         }
-        let chosen = self.choose(queues, aging, want.jobs as usize, turn);
+        let chosen = self.choose(queues, aging, want, turn);
         claimed.jobs = chosen.into_iter().map(|id| self.start(id, token)).collect();
         claimed
     }
@@ -128,8 +128,8 @@ impl Tables {
 
     /// Which jobs to start, in order: by rank; lanes of equal rank in turn, one job each, beginning after the queue that
     /// was served last.
-    fn choose(&self, queues: &Binding, aging: Option<Duration>, n: usize, turn: Option<&str>) -> Vec<JobId> {
-        let mut lanes = self.lanes(queues, aging, n);
+    fn choose(&self, queues: &Binding, aging: Option<Duration>, want: &Want, turn: Option<&str>) -> Vec<JobId> {
+        let (mut lanes, n) = (self.lanes(queues, aging, want), want.jobs as usize);
         lanes.sort_by_key(|lane| (Reverse(lane.rank), turn.is_some_and(|turn| lane.queue <= turn)));
         let mut chosen = Vec::new();
         for equals in lanes.chunk_by(|a, b| a.rank == b.rank) {
@@ -141,8 +141,8 @@ impl Tables {
         chosen
     }
 
-    /// The first jobs of each lane that may be claimed, at most `n`.
-    fn lanes(&self, queues: &Binding, aging: Option<Duration>, n: usize) -> Vec<Lane<'_>> {
+    /// The first jobs of each lane that may be claimed and are not left to others, as many as are wanted.
+    fn lanes(&self, queues: &Binding, aging: Option<Duration>, want: &Want) -> Vec<Lane<'_>> {
         let mut lanes = Vec::new();
         for (queue, line) in &self.ready {
             if !queues.includes(queue) || self.is_paused(&Target::Queue(queue.clone())) {
@@ -151,11 +151,11 @@ impl Tables {
             let mut own: Vec<(i16, Lane<'_>)> = Vec::new();
             for (&(Reverse(priority), _), id) in line {
                 let row = &self.jobs[id];
-                if self.is_paused(&Target::Kind(row.job.kind.clone())) {
+                if self.is_paused(&Target::Kind(row.job.kind.clone())) || self.is_spared(row, &want.spares) {
                     continue;
                 }
                 match own.last_mut().filter(|(last, _)| *last == priority) {
-                    Some((_, lane)) if lane.jobs.len() < n => lane.jobs.push(*id),
+                    Some((_, lane)) if lane.jobs.len() < want.jobs as usize => lane.jobs.push(*id),
                     Some(_) => {}
                     None => {
                         let waited = (self.now - row.ready_at.unwrap_or(self.now)).to_std().unwrap_or_default();
@@ -168,6 +168,18 @@ impl Tables {
             lanes.extend(own.into_iter().map(|(_, lane)| lane));
         }
         lanes
+    }
+
+    /// Whether a claim that leaves these kinds to others leaves this job: until it has waited for half of its time.
+    fn is_spared(&self, row: &Row, kinds: &[String]) -> bool {
+        let waited = (self.now - row.ready_at.unwrap_or(self.now)).to_std().unwrap_or_default();
+        kinds.contains(&row.job.kind) && waited < self.start_within(&row.job.queue) / 2
+    }
+
+    /// A start in this queue is late when it comes so long after its job became claimable.
+    fn start_within(&self, queue: &str) -> Duration {
+        let settings = self.settings.get(&Target::Queue(queue.to_owned()));
+        settings.and_then(|settings| settings.start_within).unwrap_or(START_WITHIN)
     }
 
     /// Moves a job into a worker's hands.
@@ -205,8 +217,7 @@ impl Tables {
         };
         let key = row.key().filter(|_| job.coalesce.scope == Scope::Pending);
         let delay = (now - claimed.ready_at).to_std().unwrap_or_default();
-        let settings = self.settings.get(&Target::Queue(claimed.queue.clone()));
-        let late = delay > settings.and_then(|settings| settings.start_within).unwrap_or(START_WITHIN);
+        let late = delay > self.start_within(&claimed.queue);
         self.counters.lane(&self.jobs[&id]).happens(|flow| {
             flow.started += 1;
             flow.late += i64::from(late);

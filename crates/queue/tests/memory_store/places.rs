@@ -1,8 +1,11 @@
 //! Drained places: one instance's name in one pool. What a place is told holds for all workers there, and for whoever
 //! comes up there.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use headcount_queue::{
+    Binding,
     limits::LATELY,
     store::{BootId, NewWorker, PlaceRecord, WorkerState},
 };
@@ -33,6 +36,14 @@ impl Drain {
         worker.drain_until = self.until;
         worker.leaving_until = self.leaving_until;
     }
+}
+
+/// What the workers are together that are to claim before another.
+#[derive(Debug, Default)]
+pub(crate) struct Below {
+    pub(crate) slots: u32,
+    /// Those of them that hold no job.
+    pub(crate) free: u32,
 }
 
 /// Where a worker is, if it is anywhere that has a name.
@@ -145,17 +156,38 @@ impl Tables {
         places.map(place).collect()
     }
 
-    /// The free slots of workers that are to claim before this one.
-    pub(crate) fn free_below(&self, worker: &NewWorker) -> Option<u32> {
+    /// The slots of workers that are to claim before this one.
+    pub(crate) fn below(&self, worker: &NewWorker) -> Option<Below> {
         let pool = self.scaling.pools.get(worker.pool.as_ref()?).filter(|pool| pool.new.ordered)?;
         let own = worker.ordinal()?;
-        let below = self.workers.values().filter(|other| {
+        let workers = self.workers.values().filter(|other| {
             other.new.pool.as_ref() == Some(&pool.new.name)
                 && other.new.ordinal().is_some_and(|ordinal| ordinal < own)
                 && other.state == WorkerState::Active
                 && self.now - other.beat_at < lately()
         });
-        Some(below.map(|other| other.new.slots.saturating_sub(self.owned(other.new.boot).len() as u32)).sum())
+        let mut below = Below::default();
+        for Worker { new, .. } in workers {
+            below.slots += new.slots;
+            below.free += new.slots.saturating_sub(self.owned(new.boot).len() as u32);
+        }
+        Some(below)
+    }
+
+    /// The kinds that run for longer than this on average in these queues, as long as there are slots enough for all of
+    /// their jobs.
+    pub(crate) fn long_kinds(&self, queues: &Binding, grace: Duration, slots: u32) -> Vec<String> {
+        // Of each kind: its jobs, its attempts that ended, and how long those took.
+        let mut kinds: BTreeMap<&str, (i64, i64, i64)> = BTreeMap::new();
+        for lane in self.counters.lanes.values().filter(|lane| queues.includes(&lane.queue)) {
+            let (jobs, ends, ms) = kinds.entry(&lane.kind).or_default();
+            *jobs += lane.depth.ready + lane.depth.running;
+            *ends += lane.flow.completed + lane.flow.failed;
+            *ms += lane.flow.run_ms;
+        }
+        kinds.retain(|_, (_, ends, ms)| *ends > 0 && i128::from(*ms) > grace.as_millis() as i128 * i128::from(*ends));
+        let jobs: i64 = kinds.values().map(|(jobs, ..)| jobs).sum();
+        if jobs > i64::from(slots) { Vec::new() } else { kinds.into_keys().map(str::to_owned).collect() }
     }
 }
 

@@ -81,7 +81,12 @@ impl Tables {
         worker.busy = beat.started.len() as u32;
         answer.state = worker.state;
         let new = worker.new.clone();
-        answer.free_below = self.free_below(&new);
+        if let Some(below) = self.below(&new) {
+            answer.free_below = Some(below.free);
+            // The lowest has nobody to leave anything to.
+            let grace = beat.grace.filter(|_| below.slots > 0);
+            answer.spares = grace.map(|grace| self.long_kinds(&new.queues, grace, below.slots)).unwrap_or_default();
+        }
         for &(id, claim) in &beat.holds {
             let row = self.jobs.get_mut(&id);
             let own = row.and_then(|row| match &mut row.place {

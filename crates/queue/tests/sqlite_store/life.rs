@@ -115,7 +115,7 @@ async fn a_put_off_suspect_or_paused_job_does_not_run_before_its_time() {
     };
     assert_eq!(reasons().await, [(State::Queued, Some("suspect".into())), (State::Scheduled, None)]);
     let mut claimer = worker(&store).await;
-    let alone = Want { claim: 1, jobs: 9, alone: true, sweep: true };
+    let alone = Want { claim: 1, jobs: 9, alone: true, sweep: true, ..Want::default() };
     assert_eq!(claimer.next(&[], alone).await.unwrap().jobs, []);
     assert_eq!(store.audit().await.unwrap(), []);
 }

@@ -101,7 +101,7 @@ async fn a_beat_does_not_stand_in_the_queue_of_its_process() {
     }
     // All of them wait for the process's writer once the first one has it.
     calls.join_next().await.unwrap().unwrap().unwrap();
-    heart.beat(&Beat { boot, holds: Vec::new(), started: Vec::new(), through: 0 }).await.unwrap();
+    heart.beat(&Beat { boot, holds: Vec::new(), started: Vec::new(), through: 0, grace: None }).await.unwrap();
     let ready = store.queues().await.unwrap()[0].depth.ready;
     assert!(ready < 50_000, "the beat came after {ready} jobs");
     while let Some(done) = calls.join_next().await {

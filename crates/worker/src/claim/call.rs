@@ -85,7 +85,7 @@ impl Dispatcher {
             self.claim += 1;
             self.woken = false;
             let (alone, sweep) = (self.hands.len() == settled.len(), self.doze.take_last_look());
-            want = Want { claim: self.claim, jobs, alone, sweep };
+            want = Want { claim: self.claim, jobs, alone, sweep, spares: self.spares.clone() };
         }
         self.next(settled, want)
     }
@@ -113,7 +113,7 @@ impl Dispatcher {
     fn next(&mut self, settled: Vec<Settlement>, want: Want) -> Option<BoxFuture<'static, Answer>> {
         let mut claimer = self.claimer.take()?;
         Some(Box::pin(async move {
-            let answer = claimer.next(&settled, want).await;
+            let answer = claimer.next(&settled, want.clone()).await;
             Answer::Next { claimer, settled, want, answer }
         }))
     }
@@ -208,9 +208,9 @@ impl Dispatcher {
                     Ok(claimed) => {
                         self.outage.over();
                         self.hands.forget(settle::keys(&settled));
-                        self.claimed(want, claimed);
+                        self.claimed(&want, claimed);
                     }
-                    Err(error) => self.lost(settled, want, &error),
+                    Err(error) => self.lost(settled, &want, &error),
                 }
             }
         }
@@ -224,7 +224,7 @@ impl Dispatcher {
     }
 
     /// A call failed: its settlements go again, alone, and its claim is given up.
-    fn lost(&mut self, settled: Vec<Settlement>, want: Want, error: &headcount_queue::Error) {
+    fn lost(&mut self, settled: Vec<Settlement>, want: &Want, error: &headcount_queue::Error) {
         if want.claim > 0 {
             self.hands.give_up(want.claim);
         }
@@ -241,7 +241,7 @@ impl Dispatcher {
     }
 
     /// A claim was answered.
-    fn claimed(&mut self, want: Want, claimed: Claimed) {
+    fn claimed(&mut self, want: &Want, claimed: Claimed) {
         if want.claim == 0 {
             // Its gate says nothing that the next claim or beat would not; but one that is gone settles nothing more.
             if claimed.gate == Gate::Gone {
@@ -263,6 +263,7 @@ impl Dispatcher {
                 let patience = || (now, jittered(self.config.vigil.scan));
                 self.suspects = claimed.suspects.then(|| since.unwrap_or_else(patience));
                 let alone = want.alone && claimed.suspects;
+                self.doze.passes = !want.spares.is_empty();
                 let told = self.doze.looked(want.jobs, brought, claimed.asleep, now);
                 self.poll_at = if brought >= want.jobs as usize || alone && brought > 0 {
                     now

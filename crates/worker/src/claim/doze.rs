@@ -8,9 +8,13 @@ const WORD_EVERY: Duration = Duration::from_secs(1);
 
 /// What the worker knows of its queues' sleep.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is learned and forgotten at a time of its own")]
 pub(super) struct Doze {
     /// Whether it would be told.
     pub(super) hears: bool,
+    /// Whether its last look passed over what it leaves to others. Of that nobody tells it when it is anybody's to take:
+    /// for that it polls.
+    pub(super) passes: bool,
     /// What it is about to say.
     due: Option<bool>,
     said_at: Option<Instant>,
@@ -35,7 +39,7 @@ impl Doze {
             true if self.full > 1 && may_say => Some(false),
             _ => None,
         };
-        asleep && self.hears && brought == 0
+        asleep && self.hears && brought == 0 && !self.passes
     }
 
     /// What to say to the store now.
@@ -89,6 +93,18 @@ mod tests {
         assert!(!doze.looked(4, 0, false, now));
         assert_eq!(doze.word(now), None);
         assert!(!doze.looked(4, 0, true, now), "others are told, this one is not");
+    }
+
+    #[test]
+    fn who_passes_jobs_over_is_told_of_others_and_not_of_those() {
+        let (mut doze, now) = (hearing(), Instant::now());
+        doze.passes = true;
+        doze.looked(4, 0, false, now);
+        assert_eq!(doze.word(now), Some(true));
+        doze.said(true);
+        assert!(!doze.looked(4, 0, true, now));
+        doze.passes = false;
+        assert!(doze.looked(4, 0, true, now));
     }
 
     #[test]

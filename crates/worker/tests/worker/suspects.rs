@@ -26,10 +26,10 @@ async fn suspect(queue: &Queue, act: Act) -> JobId {
             slots: 1,
         };
         queue.store().register(&victim).await.unwrap();
-        let want = Want { claim: 1, jobs: 1, alone: false, sweep: true };
+        let want = Want { claim: 1, jobs: 1, sweep: true, ..Want::default() };
         let claimed = queue.store().claimer(boot, &binding, None).next(&[], want).await.unwrap();
         assert_eq!(claimed.jobs.len(), 1);
-        let beat = Beat { boot, holds: vec![(id, 1)], started: vec![id], through: 1 };
+        let beat = Beat { boot, holds: vec![(id, 1)], started: vec![id], through: 1, grace: None };
         queue.store().beat(&beat).await.unwrap();
         queue.store().bury(&[boot]).await.unwrap();
         queue.store().rescue_dead(true).await.unwrap();

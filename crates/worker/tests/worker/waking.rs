@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use headcount_queue::{
     Binding, JobId, Queue, Result,
     store::{
-        Beat, BeatAnswer, BootId, Claim, Claimed, Claimer, NewWorker, Settlement, Store, Token, Wakes, Want,
-        WorkerState,
+        Beat, BeatAnswer, BootId, Claim, Claimed, Claimer, NewWorker, Setting, Settlement, Store, Target, Token, Wakes,
+        Want, WorkerState,
         faulty::{Call, Fault, Faulty, When},
     },
 };
@@ -36,11 +36,22 @@ struct Bell {
     aging: Mutex<Option<Duration>>,
     /// How many slots beats say are free on workers with lower numbers.
     free_below: AtomicU32,
+    /// The kinds that beats say are to be left to those, if they ask.
+    spares: Mutex<Vec<String>>,
+    /// What the latest beat said of the worker's grace.
+    grace: Mutex<Option<Duration>>,
+    /// The kinds that each claim left.
+    left: watch::Sender<Vec<Vec<String>>>,
 }
 
 impl Bell {
     async fn until_said(&self, what: &str, said: &[bool]) {
         soon(what, self.said.subscribe().wait_for(|all| all == said)).await.unwrap();
+    }
+
+    /// Waits until a claim has left these kinds, or none, to others.
+    async fn until_left(&self, what: &str, kinds: &[&str]) {
+        soon(what, self.left.subscribe().wait_for(|left| left.last().is_some_and(|left| left == kinds))).await.unwrap();
     }
 
     async fn until_looks(&self, what: &str, enough: impl Fn(&[bool]) -> bool) {
@@ -98,7 +109,9 @@ impl Claim for Belled {
 
     async fn beat(&self, beat: &Beat) -> Result<BeatAnswer> {
         let free_below = Some(self.bell.free_below.load(Ordering::SeqCst));
-        Ok(BeatAnswer { free_below, ..self.store.beat(beat).await? })
+        *self.bell.grace.lock().unwrap() = beat.grace;
+        let spares = beat.grace.map(|_| self.bell.spares.lock().unwrap().clone()).unwrap_or_default();
+        Ok(BeatAnswer { free_below, spares, ..self.store.beat(beat).await? })
     }
 
     async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()> {
@@ -113,10 +126,13 @@ impl Claim for Belled {
 #[async_trait]
 impl Claimer for BelledClaimer {
     async fn next(&mut self, settled: &[Settlement], want: Want) -> Result<Claimed> {
+        let Want { claim, sweep, ref spares, .. } = want;
+        let left = spares.clone();
         let mut claimed = self.inner.next(settled, want).await?;
         claimed.asleep = self.bell.asleep.load(Ordering::SeqCst);
-        if want.claim > 0 {
-            self.bell.looks.send_modify(|looks| looks.push(want.sweep));
+        if claim > 0 {
+            self.bell.looks.send_modify(|looks| looks.push(sweep));
+            self.bell.left.send_modify(|all| all.push(left));
         }
         Ok(claimed)
     }
@@ -134,6 +150,11 @@ async fn belled() -> (Queue, Arc<Bell>, Faulty, Queue) {
 /// A worker that would not look again by itself while the test lasts.
 fn sleeper(queue: &Queue, stage: &Stage) -> Hired {
     hire(worker(queue, stage).poll(Duration::from_hours(1)))
+}
+
+/// The same in a pool, with a grace of seven seconds.
+fn sleeper_of_a_pool(queue: &Queue, stage: &Stage) -> Hired {
+    hire(worker(queue, stage).pool("web").grace(Duration::from_secs(7)).poll(Duration::from_hours(1)))
 }
 
 #[tokio::test]
@@ -259,4 +280,80 @@ async fn a_worker_leaves_what_comes_to_those_with_lower_numbers_and_takes_what_t
     let id = add(&sound, Act::Done).await;
     until_gone(&sound, id).await;
     hired.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_leaves_kinds_to_those_with_lower_numbers_as_long_as_beats_name_them() {
+    let (queue, bell, faulty, sound) = belled().await;
+    let stage = Stage::new();
+    let named = |kinds: &[&str]| *bell.spares.lock().unwrap() = kinds.iter().map(|&kind| kind.to_owned()).collect();
+    let hired = sleeper_of_a_pool(&queue, &stage);
+    bell.until_said("it says that it sleeps", &[true]).await;
+    bell.until_looks("it looks once more", |looks| looks.last() == Some(&true)).await;
+    named(&["sample", "other"]);
+    beaten(&faulty).await;
+    assert_eq!(*bell.grace.lock().unwrap(), Some(Duration::from_secs(7)));
+    let id = add(&sound, Act::Done).await;
+    bell.rung.notify_one();
+    bell.until_left("it looks, and passes it over", &["sample", "other"]).await;
+    beaten(&faulty).await;
+    assert_eq!(stage.count(Event::Started), 0);
+    // Once it is told otherwise it looks for it: nobody would ring for that.
+    named(&["other"]);
+    until_gone(&sound, id).await;
+    bell.until_left("the others it leaves still", &["other"]).await;
+    named(&[]);
+    bell.until_left("and then nothing", &[]).await;
+    hired.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_passes_jobs_over_looks_again_at_its_poll_and_no_sooner() {
+    let (queue, bell, faulty, sound) = belled().await;
+    let stage = Stage::new();
+    bell.spares.lock().unwrap().push("sample".into());
+    let hired = sleeper_of_a_pool(&queue, &stage);
+    bell.until_said("it says that it sleeps", &[true]).await;
+    beaten(&faulty).await;
+    let looks = bell.left.borrow().len();
+    let id = add(&sound, Act::Done).await;
+    bell.rung.notify_one();
+    soon("it looks", bell.left.subscribe().wait_for(|left| left.len() > looks)).await.unwrap();
+    beaten(&faulty).await;
+    let looks = bell.left.borrow().len();
+    beaten(&faulty).await;
+    assert_eq!(bell.left.borrow().len(), looks, "it does not look on and on");
+    assert_eq!(stage.count(Event::Started), 0);
+    hired.stop().await;
+    // One that polls takes it when it has waited for half of its time.
+    let hired = hire(worker(&queue, &stage).pool("web").listen(false));
+    beaten(&faulty).await;
+    bell.until_left("it passes it over, too", &["sample"]).await;
+    sound.store().set(&Target::Queue("default".into()), Setting::StartWithin(Some(Duration::ZERO))).await.unwrap();
+    until_gone(&sound, id).await;
+    hired.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_outside_a_pool_or_to_end_when_nothing_is_left_leaves_nothing_to_others() {
+    let (queue, bell, faulty, sound) = belled().await;
+    let stage = Stage::new();
+    bell.spares.lock().unwrap().push("sample".into());
+    let hired = hire(worker(&queue, &stage));
+    beaten(&faulty).await;
+    let id = add(&sound, Act::Done).await;
+    until_gone(&sound, id).await;
+    assert_eq!(*bell.grace.lock().unwrap(), None);
+    hired.stop().await;
+    // It would else end with jobs left, or not at all.
+    let ids = [add(&sound, Act::Gate).await, add(&sound, Act::Done).await];
+    let hired = hire(worker(&queue, &stage).pool("web").exit_if_empty(true).slots(1));
+    stage.started(ids[0]).await;
+    beaten(&faulty).await;
+    stage.gate.add_permits(1);
+    hired.end().await;
+    for id in ids {
+        assert!(sound.job(id).await.unwrap().is_none());
+    }
+    assert!(bell.left.borrow().iter().all(Vec::is_empty), "{bell:?}");
 }

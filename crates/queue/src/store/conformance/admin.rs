@@ -246,7 +246,7 @@ pub async fn a_worker_that_registers_twice_is_one(trial: &Trial<'_>) {
     assert_eq!(trial.store.register(&worker).await.unwrap(), WorkerState::Active);
     assert_eq!(trial.store.workers().await.unwrap().len(), 1);
     let mut claimer = trial.store.claimer(worker.boot, &worker.queues, None);
-    let want = crate::store::Want { claim: 1, jobs: 1, alone: false, sweep: true };
+    let want = Want { claim: 1, jobs: 1, sweep: true, ..Want::default() };
     let job = claimer.next(&[], want).await.unwrap().jobs.remove(0);
     trial.store.drain(&[worker.boot], "the suite", None).await.unwrap();
     assert_eq!(trial.store.register(&worker).await.unwrap(), WorkerState::Draining);

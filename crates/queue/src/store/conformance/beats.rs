@@ -168,7 +168,7 @@ pub async fn a_dead_workers_beat_changes_nothing(trial: &Trial<'_>) {
 /// Its row is gone with the last of its jobs: the answer is the same as for a dead one's beat.
 pub async fn a_beat_of_an_unknown_worker_says_that_it_must_register(trial: &Trial<'_>) {
     let id = trial.enqueue(plain("q")).await;
-    let beat = Beat { boot: BootId::random(), holds: vec![(id, 1)], started: vec![id], through: 5 };
+    let beat = Beat { boot: BootId::random(), holds: vec![(id, 1)], started: vec![id], through: 5, grace: None };
     let answer = trial.store.beat(&beat).await.expect("it is answered");
     assert_eq!((answer.state, answer.given_back), (WorkerState::Dead, 0));
     assert_eq!(trial.store.workers().await.unwrap(), [], "a beat does not register anybody");

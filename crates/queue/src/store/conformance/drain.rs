@@ -179,7 +179,8 @@ pub async fn a_leaving_worker_cannot_be_recalled_until_it_stays(trial: &Trial<'_
 pub async fn a_worker_that_is_unknown_or_dead_finds_the_gate_gone(trial: &Trial<'_>) {
     let id = trial.enqueue(plain("q")).await;
     let mut claimer = trial.store.claimer(BootId::random(), &"q".parse().unwrap(), None);
-    let claimed = claimer.next(&[], Want { claim: 1, jobs: 1, alone: true, sweep: true }).await.unwrap();
+    let claimed =
+        claimer.next(&[], Want { claim: 1, jobs: 1, alone: true, sweep: true, ..Want::default() }).await.unwrap();
     assert_eq!((claimed.gate, claimed.jobs), (Gate::Gone, vec![]));
 
     let mut buried = trial.worker("q").await;

@@ -376,7 +376,7 @@ impl Hand {
     /// What the next claim for so many jobs asks; its number is used up.
     pub(super) fn want(&mut self, jobs: u32) -> Want {
         self.claims += 1;
-        Want { claim: self.claims, jobs, alone: false, sweep: true }
+        Want { claim: self.claims, jobs, sweep: true, ..Want::default() }
     }
 
     /// One call of a fresh claimer, which looks at the whole queue; asks again while the gate is busy.
@@ -387,7 +387,7 @@ impl Hand {
             let want = Want { alone, ..self.want(jobs) };
             let claimed = claimer.next(settled, want).await.expect("a claim passes");
             for job in &claimed.jobs {
-                assert_eq!(job.token, Token { boot: self.boot, claim: want.claim }, "the token is the claim's");
+                assert_eq!(job.token, Token { boot: self.boot, claim: self.claims }, "the token is the claim's");
             }
             if claimed.gate != Gate::Busy {
                 return claimed;
@@ -458,6 +458,7 @@ impl Hand {
             holds: holds.iter().map(|job| (job.id, job.token.claim)).collect(),
             started: started.iter().map(|job| job.id).collect(),
             through: self.claims,
+            grace: None,
         }
     }
 }

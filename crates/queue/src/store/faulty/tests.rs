@@ -39,7 +39,7 @@ async fn fill(store: &Faulty, jobs: usize) -> Vec<JobId> {
 }
 
 fn claim(number: i64) -> Want {
-    Want { claim: number, jobs: 1, alone: false, sweep: true }
+    Want { claim: number, jobs: 1, sweep: true, ..Want::default() }
 }
 
 fn completed(claimed: &Claimed) -> Vec<Settlement> {
@@ -68,7 +68,7 @@ async fn without_a_rule_it_is_the_store_that_it_wraps() {
     claimer.next(&completed(&claimed), Want::default()).await.unwrap();
     assert_eq!(store.job(id).await.unwrap(), None);
     let heart = store.heart().await.unwrap();
-    let beat = Beat { boot, holds: vec![], started: vec![], through: 1 };
+    let beat = Beat { boot, holds: vec![], started: vec![], through: 1, grace: None };
     assert_eq!(heart.beat(&beat).await.unwrap().state, WorkerState::Active);
     store.beat(&beat).await.unwrap();
     for (call, calls) in [(Call::Enqueue, 1), (Call::Claim, 1), (Call::Settle, 1), (Call::Beat, 2), (Call::Heart, 1)] {
@@ -161,7 +161,7 @@ async fn while_it_is_down_nothing_gets_through_by_any_handle() {
     let clone = store.clone();
     let (boot, mut claimer) = worker(&store).await;
     let heart = store.heart().await.unwrap();
-    let beat = Beat { boot, holds: vec![], started: vec![], through: 0 };
+    let beat = Beat { boot, holds: vec![], started: vec![], through: 0, grace: None };
     fill(&store, 1).await;
     {
         let _outage = store.down();

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    PostgresStore, claimer::PostgresClaimer, column, connection::Fault, maintain::lock, millis, settle::Ending,
+    PostgresStore, claimer::PostgresClaimer, column, connection::Fault, edges, maintain::lock, millis, settle::Ending,
 };
 use crate::{
     Binding, Error, JobId, Result,
@@ -89,7 +89,7 @@ impl Claim for PostgresStore {
         }
         answer.given_back = self.give_back_unanswered(beat, deadline).await?;
         if column(first, "ordered")? {
-            answer.free_below = self.free_below(beat.boot, deadline).await?;
+            self.look_below(beat, &mut answer, deadline).await?;
         }
         Ok(answer)
     }
@@ -136,26 +136,35 @@ impl PostgresStore {
         Ok(given_back as u32)
     }
 
-    /// The free slots of workers that are to claim before this one. Apart from the sign of life, too: where this is dear,
+    /// What workers that are to claim before this one can take. Apart from the sign of life, too: where this is dear,
     /// since all that those have claimed lies dead under an old snapshot, it is done only now and then; in between the
     /// worker claims as if there were no order, which costs a shrink and no job.
-    async fn free_below(&self, boot: BootId, deadline: Instant) -> Result<Option<u32>> {
+    async fn look_below(&self, beat: &Beat, answer: &mut BeatAnswer, deadline: Instant) -> Result<()> {
         let began = std::time::Instant::now();
         if !lock(&self.paces.below).is_due(began) {
-            return Ok(None);
+            return Ok(());
         }
-        let statement = &self.statements.free_below;
-        let rows =
-            self.connections.rows(deadline, || sqlx::query(statement.clone()).bind(boot.0).bind(millis(LATELY))).await;
+        let looked = self.below(beat, answer, deadline).await;
         lock(&self.paces.below).passed(None, None, began, std::time::Instant::now());
-        match rows {
-            Err(Error::TimedOut(_)) => Ok(None),
-            // The counts are non-negative; more than so many slots are as good as so many.
-            rows => rows?
-                .first()
-                .map(|row| column::<i64>(row, "free").map(|free| free.clamp(0, i64::from(u32::MAX)) as u32))
-                .transpose(),
-        }
+        if let Err(Error::TimedOut(_)) = looked { Ok(()) } else { looked }
+    }
+
+    async fn below(&self, beat: &Beat, answer: &mut BeatAnswer, deadline: Instant) -> Result<()> {
+        let statement = &self.statements.free_below;
+        let ask = || sqlx::query(statement.clone()).bind(beat.boot.0).bind(millis(LATELY));
+        let rows = self.connections.rows(deadline, ask).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        // The counts are non-negative; more than so many slots are as good as so many.
+        answer.free_below = Some(column::<i64>(row, "free")?.clamp(0, i64::from(u32::MAX)) as u32);
+        let slots: i64 = column(row, "slots")?;
+        // The lowest has nobody to leave anything to.
+        let Some(grace) = beat.grace.filter(|_| slots > 0) else { return Ok(()) };
+        let edges = edges(&column::<Option<Vec<String>>>(row, "queues")?.map_or(Binding::Any, Binding::Queues));
+        let statement = &self.statements.long_kinds;
+        let ask = || sqlx::query(statement.clone()).bind(edges.clone()).bind(millis(grace)).bind(slots);
+        let rows = self.connections.rows(deadline, ask).await?;
+        answer.spares = rows.iter().map(|row| column(row, "kind")).collect::<Result<_>>()?;
+        Ok(())
     }
 
     async fn try_deregister(&self, boot: BootId, deadline: Instant) -> Result<bool, Fault> {

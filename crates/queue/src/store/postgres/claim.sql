@@ -65,6 +65,7 @@ gate AS MATERIALIZED (
             WHERE r.queue = l.queue AND r.priority = l.priority AND r.seq >= l.seq
               -- Jobs of paused kinds that maintenance has not moved out of the way yet.
               AND r.kind <> ALL ((SELECT p.kinds FROM paused p)::text[])
+              -- Here a claim that leaves kinds to others has claim_spared.sql.
             ORDER BY r.seq
             LIMIT $3::bigint
             FOR UPDATE SKIP LOCKED

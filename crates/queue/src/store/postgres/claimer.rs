@@ -81,15 +81,20 @@ impl PostgresClaimer {
     }
 
     /// Runs one claim, which settles `plain` too if there is any.
-    async fn claim(&mut self, plain: Option<&Plain>, want: Want, deadline: tokio::time::Instant) -> Result<Answer> {
-        let claims = want.claim > 0 && want.jobs > 0;
+    async fn claim(&mut self, plain: Option<&Plain>, want: &Want, deadline: tokio::time::Instant) -> Result<Answer> {
+        let (claims, spares) = (want.claim > 0 && want.jobs > 0, !want.spares.is_empty());
         let lanes = if claims { self.lanes.in_turn(Instant::now()) } else { Vec::new() };
         let statements = &self.store.statements;
         let rows = self
             .store
             .connections
             .rows(deadline, || {
-                let statement = if plain.is_some() { &statements.claim_fused } else { &statements.claim };
+                let statement = match (plain, spares) {
+                    (None, false) => &statements.claim,
+                    (None, true) => &statements.claim_sparing,
+                    (Some(_), false) => &statements.claim_fused,
+                    (Some(_), true) => &statements.claim_fused_sparing,
+                };
                 let query = sqlx::query(statement.clone())
                     .bind(self.boot.0)
                     .bind(want.claim)
@@ -99,10 +104,11 @@ impl PostgresClaimer {
                     .bind(lanes.iter().map(|(_, lane)| lane.from).collect::<Vec<_>>())
                     .bind(self.edges.clone())
                     .bind(want.alone);
-                match plain {
+                let query = match plain {
                     Some(plain) => query.bind(&plain.ids).bind(self.recalls).bind(&plain.claims).bind(&plain.ran_ms),
                     None => query.bind(Vec::<i64>::new()).bind(self.recalls),
-                }
+                };
+                if spares { query.bind(&want.spares) } else { query }
             })
             .await?;
         // The place of each lane in this claim, and the priority as which it counts.
@@ -141,13 +147,17 @@ impl PostgresClaimer {
             // This claim looked from the front, but only where jobs were known to be.
             self.sweep_at = None;
         }
-        self.lanes.took(taken.iter().map(Taken::took), Instant::now());
+        if spares {
+            self.lanes.served(taken.len());
+        } else {
+            self.lanes.took(taken.iter().map(Taken::took), Instant::now());
+        }
         Ok(Answer { taken, gate, suspects, asleep })
     }
 
     /// Claims, and if that came short of what was wanted looks at the whole queue and claims once more: few jobs in the
     /// answer mean that few were there.
-    async fn fill(&mut self, plain: Option<&Plain>, want: Want, deadline: tokio::time::Instant) -> Result<Answer> {
+    async fn fill(&mut self, plain: Option<&Plain>, want: &Want, deadline: tokio::time::Instant) -> Result<Answer> {
         let claims = want.claim > 0 && want.jobs > 0;
         let swept =
             claims && (want.sweep || self.lanes.is_empty() || self.sweep_at.is_none_or(|at| at <= Instant::now()));
@@ -179,12 +189,12 @@ impl PostgresClaimer {
         Ok(answer)
     }
 
-    async fn fill_up(&mut self, got: usize, want: Want, deadline: tokio::time::Instant) -> Result<Option<Answer>> {
+    async fn fill_up(&mut self, got: usize, want: &Want, deadline: tokio::time::Instant) -> Result<Option<Answer>> {
         if !self.sweep(deadline).await? {
             return Ok(None);
         }
-        let rest = Want { jobs: want.jobs - got as u32, alone: want.alone && got == 0, ..want };
-        self.claim(None, rest, deadline).await.map(Some)
+        let rest = Want { jobs: want.jobs - got as u32, alone: want.alone && got == 0, ..want.clone() };
+        self.claim(None, &rest, deadline).await.map(Some)
     }
 
     /// Fetches payloads that lie apart.
@@ -223,7 +233,7 @@ impl Claimer for PostgresClaimer {
         // Before the claim: what fails after it would leave its jobs behind.
         let retentions: Arc<Retentions> =
             if want.claim > 0 { self.store.retentions(deadline).await? } else { Arc::default() };
-        let mut answer = self.fill(plain.as_ref(), want, deadline).await?;
+        let mut answer = self.fill(plain.as_ref(), &want, deadline).await?;
         for Taken { job, .. } in &mut answer.taken {
             job.retention = retentions.of(job);
         }

@@ -102,6 +102,14 @@ impl Lanes {
         i64::from(lane.priority) + aged
     }
 
+    /// Notes that a claim which passes jobs over took so many, and gives the turn to the next. The places stay as they are:
+    /// what it passed over lies between those and what it took, and is to be found by any claim to come.
+    pub(super) fn served(&mut self, jobs: usize) {
+        if jobs > 0 {
+            self.turn = self.turn.wrapping_add(1);
+        }
+    }
+
     /// Notes what a claim took, and gives the turn to the next.
     pub(super) fn took<'a>(&mut self, jobs: impl IntoIterator<Item = Took<'a>>, now: Instant) {
         let mut ends: HashMap<(&str, i16), Took<'a>> = HashMap::new();
@@ -116,9 +124,7 @@ impl Lanes {
                 (lane.from, lane.seen, lane.waited) = (lane.from.max(end.seq + 1), now, end.waited);
             }
         }
-        if !ends.is_empty() {
-            self.turn = self.turn.wrapping_add(1);
-        }
+        self.served(ends.len());
     }
 }
 
@@ -165,6 +171,19 @@ mod tests {
         assert_eq!(lanes.in_turn(now)[0].1.from, 13);
         lanes.swept([head("a", 0, 5, Duration::ZERO)], now);
         assert_eq!(lanes.in_turn(now)[0].1.from, 5);
+    }
+
+    #[test]
+    fn a_claim_that_passes_jobs_over_gives_the_turn_to_the_next_and_goes_on_from_where_it_began() {
+        let now = Instant::now();
+        let mut lanes = lanes(&[("a", 0, 10), ("b", 0, 11)], now);
+        lanes.took([took("a", 0, 12)], now);
+        assert_eq!(order(&lanes, now), ["b", "a"]);
+        lanes.served(3);
+        assert_eq!(order(&lanes, now), ["a", "b"]);
+        assert_eq!(lanes.in_turn(now)[0].1.from, 13);
+        lanes.served(0);
+        assert_eq!(order(&lanes, now), ["a", "b"]);
     }
 
     #[test]

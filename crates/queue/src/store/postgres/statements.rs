@@ -15,6 +15,9 @@ macro_rules! statements {
             pub(super) claim: SqlStr,
             /// Settles what completed and leaves no trace, and claims.
             pub(super) claim_fused: SqlStr,
+            /// The same two, for claims that leave kinds to others.
+            pub(super) claim_sparing: SqlStr,
+            pub(super) claim_fused_sparing: SqlStr,
             /// The jobs that a filter finds; the second of each pair is for one that names ids.
             pub(super) jobs: [SqlStr; 2],
             /// Their ids only.
@@ -27,6 +30,7 @@ macro_rules! statements {
             /// For the tables in this schema.
             pub(super) fn new(schema: &Schema) -> Self {
                 let claim = include_str!("claim.sql");
+                let (pure, fused) = (include_str!("claim_pure.sql"), include_str!("claim_fused.sql"));
                 let (found, named, page) = (include_str!("found.sql"), include_str!("named.sql"), include_str!("page.sql"));
                 let paged = |what: &str| {
                     [text(schema, &[what, found, page]), text(schema, &[what, found, named, page])]
@@ -35,8 +39,10 @@ macro_rules! statements {
                 Self {
                     $($name: text(schema, &[include_str!(concat!(stringify!($name), ".sql"))]),)*
                     $($scale: text(schema, &[include_str!(concat!("scale/", stringify!($scale), ".sql"))]),)*
-                    claim: text(schema, &[include_str!("claim_pure.sql"), claim]),
-                    claim_fused: text(schema, &[include_str!("claim_fused.sql"), claim]),
+                    claim: text(schema, &[pure, claim]),
+                    claim_fused: text(schema, &[fused, claim]),
+                    claim_sparing: text(schema, &[pure, &sparing(claim, "$11")]),
+                    claim_fused_sparing: text(schema, &[fused, &sparing(claim, "$13")]),
                     jobs: paged(include_str!("jobs.sql")),
                     pick: paged(include_str!("pick.sql")),
                     count: [text(schema, &[count, found]), text(schema, &[count, found, named])],
@@ -51,6 +57,8 @@ macro_rules! statements {
                     $((stringify!($scale), self.$scale.as_str()),)*
                     ("claim", self.claim.as_str()),
                     ("claim_fused", self.claim_fused.as_str()),
+                    ("claim_sparing", self.claim_sparing.as_str()),
+                    ("claim_fused_sparing", self.claim_fused_sparing.as_str()),
                     ("jobs", self.jobs[1].as_str()),
                     ("pick", self.pick[1].as_str()),
                     ("count", self.count[1].as_str()),
@@ -74,9 +82,17 @@ statements! {
     introspect roles relations functions;
     scale:
     take_lease release_lease leases fence
-    publish forget_pools pools order free_below
+    publish forget_pools pools order free_below long_kinds
     lock_pools places_of places end_drains withhold drained tell restore lock_place let_place_go keep forget_places
     record remember ledger ledger_of waiting known connections forget_scaling
+}
+
+/// Where claim.sql has the part that leaves kinds to others.
+const SPARED: &str = "-- Here a claim that leaves kinds to others has claim_spared.sql.";
+
+/// A claim that leaves the kinds of this parameter to others.
+fn sparing(claim: &str, parameter: &str) -> String {
+    claim.replace(SPARED, &include_str!("claim_spared.sql").trim_end().replace("$spared", parameter))
 }
 
 /// The statement without the comments that begin its lines: they are for readers, not for the wire.
@@ -137,8 +153,26 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_leaves_kinds_to_others_only_where_that_is_asked_for_and_by_its_last_parameter() {
+        let statements = Statements::new(&Schema::default());
+        for (usual, sparing, parameter) in [
+            (&statements.claim, &statements.claim_sparing, 11),
+            (&statements.claim_fused, &statements.claim_fused_sparing, 13),
+        ] {
+            let (usual, sparing) = (usual.as_str(), sparing.as_str());
+            assert!(!usual.contains(&format!("${parameter}")));
+            assert!(sparing.contains(&format!("r.kind <> ALL (${parameter}::text[])")), "{sparing}");
+            assert!(!sparing.contains(&format!("${}", parameter + 1)));
+            // One condition more, and nothing else.
+            let mut rest = sparing.lines();
+            assert!(usual.lines().all(|line| rest.any(|other| other == line)));
+            assert_eq!(sparing.lines().count(), usual.lines().count() + 4);
+        }
+    }
+
+    #[test]
     fn every_file_says_what_it_is_for() {
-        const PARTS: [&str; 5] = ["claim_pure", "schema", "found", "named", "page"];
+        const PARTS: [&str; 6] = ["claim_pure", "claim_spared", "schema", "found", "named", "page"];
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
         let known: Vec<_> = Statements::new(&Schema::default()).all().into_iter().map(|(name, _)| name).collect();
         let files = [folder.clone(), folder.join("scale")].map(|folder| std::fs::read_dir(folder).unwrap());

@@ -1,10 +1,15 @@
 //! Claiming: the gate, what there is in each lane, and the take, in one transaction with the settling before it.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 
 use super::{
     SqliteStore, coalesce,
@@ -75,7 +80,7 @@ impl Claimer for SqliteClaimer {
     /// `want.sweep` says nothing here: every claim sees the whole queue.
     async fn next(&mut self, settled: &[Settlement], want: Want) -> Result<Claimed> {
         if settled.is_empty() && self.idle && self.store.readers.are_apart() {
-            let seen = self.store.read(async |tx| look(tx, self.boot, &self.queues, want).await).await?;
+            let seen = self.store.read(async |tx| look(tx, self.boot, &self.queues, &want).await).await?;
             if let Some(nothing) = seen {
                 return Ok(nothing);
             }
@@ -87,7 +92,7 @@ impl Claimer for SqliteClaimer {
             .store
             .write(durability, async |tx| {
                 settle::settle(tx, settled).await?;
-                claim(tx, boot, queues, want, order).await
+                claim(tx, boot, queues, &want, order).await
             })
             .await?;
         self.idle = claimed.jobs.is_empty();
@@ -99,7 +104,7 @@ impl Claimer for SqliteClaimer {
 }
 
 /// What an idle worker is told without the lock: `None` if there may be something to take or to write.
-async fn look(tx: &mut Tx<'_>, boot: BootId, queues: &str, want: Want) -> Result<Option<Claimed>> {
+async fn look(tx: &mut Tx<'_>, boot: BootId, queues: &str, want: &Want) -> Result<Option<Claimed>> {
     let standing = Standing::read(tx, boot).await?;
     let gate = Standing::gate(standing.as_ref());
     if gate != Gate::Open {
@@ -108,14 +113,14 @@ async fn look(tx: &mut Tx<'_>, boot: BootId, queues: &str, want: Want) -> Result
     let suspects = !suspects(tx, queues).await?.is_empty();
     if standing.is_some_and(|worker| worker.has_lapsed())
         || suspects && want.alone
-        || !lanes(tx, queues, want.jobs.min(1)).await?.is_empty()
+        || !lanes(tx, queues, want.jobs.min(1), &want.spares).await?.is_empty()
     {
         return Ok(None);
     }
     Ok(Some(Claimed { jobs: Vec::new(), gate, suspects, asleep: false }))
 }
 
-async fn claim(tx: &mut Tx<'_>, boot: BootId, queues: &str, want: Want, order: Order<'_>) -> Result<Claimed> {
+async fn claim(tx: &mut Tx<'_>, boot: BootId, queues: &str, want: &Want, order: Order<'_>) -> Result<Claimed> {
     let standing = Standing::read(tx, boot).await?;
     let gate = Standing::gate(standing.as_ref());
     let mut claimed = Claimed { jobs: Vec::new(), gate, suspects: false, asleep: false };
@@ -135,7 +140,7 @@ async fn claim(tx: &mut Tx<'_>, boot: BootId, queues: &str, want: Want, order: O
         claimed.jobs = take(tx, token, &[*suspect], Place::Suspect).await?;
         return Ok(claimed);
     }
-    let lanes = lanes(tx, queues, want.jobs).await?;
+    let lanes = lanes(tx, queues, want.jobs, &want.spares).await?;
     let chosen = pick(&lanes, want.jobs as usize, tx.now, order);
     claimed.jobs = take(tx, token, &chosen, Place::Ready).await?;
     Ok(claimed)
@@ -193,9 +198,20 @@ impl Order<'_> {
     }
 }
 
-/// The heads of all lanes that have jobs, each at most `n` long.
-async fn lanes(tx: &mut Tx<'_>, queues: &str, n: u32) -> Result<Vec<Head>> {
-    let rows = sqlx::query(include_str!("lanes.sql")).bind(queues).bind(n).fetch_all(&mut **tx).await.map_err(fault)?;
+/// The heads of all lanes, in a claim that leaves kinds to others.
+pub(super) static LANES_SPARING: LazyLock<String> = LazyLock::new(|| {
+    let place = "-- Here a claim that leaves kinds to others has lanes_spared.sql.";
+    include_str!("lanes.sql").replace(place, include_str!("lanes_spared.sql").trim_end())
+});
+
+/// The heads of all lanes that have jobs, each at most `n` long, without what is left to others.
+async fn lanes(tx: &mut Tx<'_>, queues: &str, n: u32, spares: &[String]) -> Result<Vec<Head>> {
+    let query = if spares.is_empty() {
+        sqlx::query(include_str!("lanes.sql")).bind(queues).bind(n)
+    } else {
+        sqlx::query(AssertSqlSafe(LANES_SPARING.as_str())).bind(queues).bind(n).bind(json(spares)).bind(tx.now)
+    };
+    let rows = query.fetch_all(&mut **tx).await.map_err(fault)?;
     let head = |row: &SqliteRow| Head {
         queue: row.get(0),
         priority: row.get(1),

@@ -38,6 +38,7 @@ SELECT queue, priority,
         WHERE r.queue = lane.queue
             AND r.priority = lane.priority
             AND r.kind NOT IN (SELECT k.kind FROM kind k WHERE k.paused)
+            -- Here a claim that leaves kinds to others has lanes_spared.sql.
         ORDER BY r.seq
         LIMIT ?2
     )) AS jobs

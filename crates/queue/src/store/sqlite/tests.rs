@@ -10,7 +10,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{SqliteStore, connection::Durability};
+use super::{SqliteStore, claim::LANES_SPARING, connection::Durability};
 use crate::{
     Binding, Expiry, JobId, NewJob, Resolution, Retention, Secret, State,
     store::{
@@ -50,7 +50,7 @@ impl Hand {
 
     async fn next(&mut self, settled: &[Settlement], jobs: u32) -> Vec<ClaimedJob> {
         self.claim += 1;
-        let want = Want { claim: self.claim, jobs, alone: true, sweep: false };
+        let want = Want { claim: self.claim, jobs, alone: true, ..Want::default() };
         self.claimer.next(settled, want).await.unwrap().jobs
     }
 
@@ -100,6 +100,7 @@ const HOT: &[(&str, &str)] = &[
     ("let_go", include_str!("let_go.sql")),
     ("let_place_go", include_str!("scale/let_place_go.sql")),
     ("lanes", include_str!("lanes.sql")),
+    ("long_kinds", include_str!("scale/long_kinds.sql")),
     ("leave", include_str!("leave.sql")),
     ("next_due", include_str!("next_due.sql")),
     ("oldest", include_str!("oldest.sql")),
@@ -163,9 +164,9 @@ async fn complaints(store: &SqliteStore, name: &str, statement: &str) -> Vec<Str
                 "oldest" => line == "SCAN l",
                 _ => false,
             };
-            // A claim's suspects are few, and so are the lanes of a queue, the queues, the jobs of a page, and the
-            // steps by which jobs are counted.
-            let few = ["suspects", "oldest", "next_due", "outstanding", "found", "jobs", "known"];
+            // A claim's suspects are few, and so are the lanes of a queue, the queues, the kinds, the jobs of a page, and
+            // the steps by which jobs are counted.
+            let few = ["suspects", "oldest", "next_due", "outstanding", "found", "jobs", "known", "long_kinds"];
             let sorts = line.contains("TEMP B-TREE") && !few.contains(&name);
             scans && !excused || sorts
         })
@@ -191,6 +192,7 @@ async fn no_statement_of_the_daily_round_walks_or_sorts_a_table_of_jobs() {
         for (name, statement) in HOT {
             found.extend(complaints(&store, name, statement).await);
         }
+        found.extend(complaints(&store, "lanes_sparing", &LANES_SPARING).await);
         assert!(found.is_empty(), "{stage}: {found:#?}");
     }
 }
@@ -254,6 +256,12 @@ async fn a_claim_and_a_look_cost_the_same_at_any_depth() {
     assert!(any_shallow > 10, "the steps are counted: {costs:?}");
     // There are four lanes more the second time, and the trees are a level higher.
     assert!(any_deep < any_shallow * 2 && some_deep < some_shallow * 2, "{costs:?}");
+}
+
+#[test]
+fn a_claim_leaves_kinds_to_others_by_one_condition_more() {
+    let (usual, sparing) = (include_str!("lanes.sql"), LANES_SPARING.as_str());
+    assert!(!usual.contains("?3") && sparing.contains("AND (r.kind NOT IN (SELECT value FROM json_each(?3))"));
 }
 
 #[tokio::test]
@@ -397,7 +405,7 @@ async fn every_move_carries_the_columns_that_only_a_newer_program_knows() {
     run("UPDATE ready SET deaths = 1").await;
     let job = hand.take().await;
     let holds = vec![(job.id, job.token.claim)];
-    let beat = Beat { boot: hand.boot, holds, started: vec![job.id], through: 0 };
+    let beat = Beat { boot: hand.boot, holds, started: vec![job.id], through: 0, grace: None };
     store.beat(&beat).await.unwrap();
     store.bury(&[hand.boot]).await.unwrap();
     assert_eq!(store.rescue_dead(true).await.unwrap().len(), 1);

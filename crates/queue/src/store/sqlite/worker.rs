@@ -8,12 +8,12 @@ use super::{
     connection::Tx,
     ending::Ending,
     fault::fault,
-    json, micros,
+    json, micros, ranges,
     scale::places,
     settle::{self, RUNNING},
 };
 use crate::{
-    JobId, Result,
+    Binding, JobId, Result,
     limits::LATELY,
     store::{Beat, BeatAnswer, BootId, Gate, NewWorker, WorkerState},
 };
@@ -123,7 +123,7 @@ pub(super) async fn beat(tx: &mut Tx<'_>, beat: &Beat) -> Result<BeatAnswer> {
         .execute(&mut **tx)
         .await
         .map_err(fault)?;
-    answer.free_below = free_below(tx, beat.boot).await?;
+    look_below(tx, beat, &mut answer).await?;
     let owned = settle::owned(tx, beat.boot).await?;
     let holds: HashSet<(JobId, i64)> = beat.holds.iter().copied().collect();
     let started: HashSet<JobId> = beat.started.iter().copied().collect();
@@ -158,15 +158,30 @@ pub(super) async fn beat(tx: &mut Tx<'_>, beat: &Beat) -> Result<BeatAnswer> {
     Ok(answer)
 }
 
-/// The free slots of workers that are to claim before this one.
-async fn free_below(tx: &mut Tx<'_>, boot: BootId) -> Result<Option<u32>> {
+/// What workers that are to claim before this one can take.
+async fn look_below(tx: &mut Tx<'_>, beat: &Beat, answer: &mut BeatAnswer) -> Result<()> {
     let row = sqlx::query(include_str!("scale/free_below.sql"))
-        .bind(boot.0)
+        .bind(beat.boot.0)
         .bind(horizon(tx, LATELY))
         .fetch_optional(&mut **tx)
         .await
         .map_err(fault)?;
-    Ok(row.map(|row| row.get(0)))
+    let Some(row) = row else { return Ok(()) };
+    answer.free_below = Some(row.get(0));
+    let slots: i64 = row.get(1);
+    // The lowest has nobody to leave anything to.
+    let Some(grace) = beat.grace.filter(|_| slots > 0) else { return Ok(()) };
+    // Written by a worker, which could only be bound to what can be read.
+    let queues: Binding = row.get::<&str, _>(2).parse()?;
+    let kinds = sqlx::query(include_str!("scale/long_kinds.sql"))
+        .bind(ranges(&queues))
+        .bind(micros(grace) / 1000)
+        .bind(slots)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(fault)?;
+    answer.spares = kinds.iter().map(|kind| kind.get(0)).collect();
+    Ok(())
 }
 
 /// The time before which a last beat is too old.

@@ -219,7 +219,11 @@ impl Hand {
     /// Claims up to so many jobs.
     pub(super) async fn claim(&mut self, jobs: u32, alone: bool) -> Vec<ClaimedJob> {
         self.claims += 1;
-        self.claimer.next(&[], Want { claim: self.claims, jobs, alone, sweep: true }).await.unwrap().jobs
+        self.claimer
+            .next(&[], Want { claim: self.claims, jobs, alone, sweep: true, ..Want::default() })
+            .await
+            .unwrap()
+            .jobs
     }
 
     /// Completes a job.
@@ -335,6 +339,7 @@ impl Stage {
             holds: jobs.iter().map(|job| (job.id, job.token.claim)).collect(),
             started: jobs.iter().map(|job| job.id).collect(),
             through: hand.claims,
+            grace: None,
         };
         self.store.beat(&beat).await.unwrap();
     }
