@@ -17,7 +17,10 @@ use headcount_tests::eventually;
 
 use self::stage::{Fake, LIMIT, Mood, Stage, spec, store};
 use super::*;
-use crate::{NoopDriver, decide::Step};
+use crate::{
+    NoopDriver,
+    decide::{Bound, Step},
+};
 
 const NOTHING: [&str; 0] = [];
 
@@ -52,6 +55,41 @@ async fn a_pool_at_zero_hires_for_its_jobs_and_orders_them_once() {
     stage.enqueue(9).await;
     assert_eq!(stage.asks().await, ["grow to 4"]);
     hand.complete(&jobs[0]).await;
+}
+
+#[tokio::test]
+async fn what_a_scaler_asked_for_when_it_was_killed_is_not_taken_for_a_persons() {
+    for killed in [true, false] {
+        let mut stage = Stage::new().await;
+        stage.platform.share();
+        stage.tick().await;
+        if killed {
+            stage.enqueue(2).await;
+            stage.platform.mood(Mood::Hang);
+            // Dropped half-way: neither its answer nor the tick is written down.
+            tokio::select! {
+                biased;
+                () = eventually("the platform is asked", Duration::from_secs(30), async || {
+                    if stage.platform.asked() == ["grow to 2"] { Ok(()) } else { Err(()) }
+                }) => {}
+                _ = stage.scaler.tick() => panic!("it hangs"),
+            }
+        }
+        stage.platform.grow(2);
+        stage.replace_scaler(spec()).await;
+        for instance in ["i-1", "i-2"] {
+            let mut hand = stage.worker(instance).await;
+            for job in hand.claim(1, false).await {
+                hand.complete(&job).await;
+            }
+        }
+        let Decision { step, bound, .. } = stage.tick().await.decision;
+        match bound {
+            None if killed => assert_eq!(step, Step::Shrink { from: 2, to: 0 }),
+            Some(Bound::RaisedByHand { size: 2, .. }) if !killed => assert_eq!(step, Step::Keep(2)),
+            other => panic!("{killed}: {step:?} {other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use super::{
     edges, millis,
 };
 use crate::{
-    Binding, Error, Result,
+    Binding, Error, Json, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
         Scale,
@@ -110,6 +110,13 @@ impl Scale for PostgresStore {
         transact!(self.connections, line => {
             self.fenced(&mut line, fence, None).await?;
             self.recorded(&mut line, decisions).await?;
+        })
+    }
+
+    async fn remember(&self, fence: &Fence, states: &[(String, Json)]) -> Result<()> {
+        transact!(self.connections, line => {
+            self.fenced(&mut line, fence, None).await?;
+            self.remembered(&mut line, states.iter().map(|(pool, state)| (pool, state))).await?;
         })
     }
 
