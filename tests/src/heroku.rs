@@ -129,6 +129,11 @@ impl FakeHeroku {
         self.platform.lock().faults.len()
     }
 
+    /// Forgets the faults that have not happened yet.
+    pub fn forget_faults(&self) {
+        self.platform.lock().faults.clear();
+    }
+
     /// How many requests the account has left.
     pub fn tokens(&self) -> u32 {
         self.platform.lock().tokens

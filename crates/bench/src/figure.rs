@@ -152,7 +152,9 @@ mod tests {
     fn figure(pairs: &[(f64, f64)], bar: Bar) -> Figure {
         let sample = |value, floor| Sample::new("x", Unit::Milliseconds, value).against("its floor", floor).bar(bar);
         let mut figure = Figure::of("s", &sample(0.0, 0.0));
-        pairs.iter().for_each(|&(value, floor)| figure.add(&sample(value, floor), 0.5));
+        for &(value, floor) in pairs {
+            figure.add(&sample(value, floor), 0.5);
+        }
         figure
     }
 

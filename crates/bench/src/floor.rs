@@ -77,12 +77,9 @@ pub(crate) async fn insert_each(connection: &mut PgConnection, schema: &str, job
 pub(crate) async fn copy(connection: &mut PgConnection, schema: &str, jobs: usize, each: usize) -> Result<()> {
     let statement = include_str!("floor/copy.sql").replace("{schema}", schema);
     for from in (0..jobs).step_by(each) {
-        let mut text = String::new();
-        for id in from..jobs.min(from + each) {
-            // Ids of its own: the sequence is not asked.
-            let id = id + 1;
-            text.push_str(&format!("{id}\tq\t0\t{id}\tnoop\t{{}}\t0\t25\t0\t0\tnow\tnow\tnow\n"));
-        }
+        // Ids of its own: the sequence is not asked.
+        let line = |id: usize| format!("{id}\tq\t0\t{id}\tnoop\t{{}}\t0\t25\t0\t0\tnow\tnow\tnow\n");
+        let text = (from..jobs.min(from + each)).map(|n| line(n + 1)).collect::<Vec<_>>().concat();
         let mut copy = connection.copy_in_raw(&statement).await?;
         copy.send(text.into_bytes()).await?;
         ensure!(copy.finish().await? as usize == jobs.min(from + each) - from, "COPY left something out");

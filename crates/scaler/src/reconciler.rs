@@ -20,7 +20,7 @@ use std::{
 };
 
 use headcount_queue::{
-    Error, Result,
+    Error, Json, Result,
     rescue::{Rescuer, Vigil},
     store::{Fence, NewDecision, NewPool, Store, Weight},
 };
@@ -383,11 +383,27 @@ impl Reconciler {
         }
         // By then its holder may be another one; a call that was renewed for is worth its round trip.
         let _ = self.tenure.hold().await;
-        if self.tenure.fence(self.write_timeout) == self.published {
-            return calls::apply(&self.pools, turns, self.write_timeout).await;
-        }
-        let late = || DriverError::Unavailable("it was not asked: too little is left of the scaler's lease".into());
-        turns.iter().map(|turn| turn.changes.iter().map(|_| Err(late())).collect()).collect()
+        let why = match self.foretell(turns).await {
+            Ok(()) if self.tenure.fence(self.write_timeout) == self.published => {
+                return calls::apply(&self.pools, turns, self.write_timeout).await;
+            }
+            Ok(()) => "too little is left of the scaler's lease".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let unasked = || DriverError::Unavailable(format!("it was not asked: {why}"));
+        turns.iter().map(|turn| turn.changes.iter().map(|_| Err(unasked())).collect()).collect()
+    }
+
+    /// Writes down which sizes are about to be asked for. If this process is killed before it has written the answer, the
+    /// next scaler finds a size that it would else take for a person's, and respect for half an hour.
+    async fn foretell(&self, turns: &[Turn]) -> Result<()> {
+        let Some(fence) = &self.published else { return Ok(()) };
+        let state = |turn: &Turn| {
+            let pool = &self.pools[turn.sight.pool];
+            Some((pool.spec.name().to_string(), pool.foretell(turn.sight.seen.as_ref().ok()?, &turn.changes)?))
+        };
+        let states: Vec<(String, Json)> = turns.iter().filter_map(state).collect();
+        if states.is_empty() { Ok(()) } else { self.store.remember(fence, &states).await }
     }
 
     /// Writes the records into the ledger.

@@ -492,6 +492,7 @@ macro_rules! conformance_tests {
                 different_decisions_are_entries_of_their_own
                 the_ledger_is_read_by_pool_by_time_and_to_a_limit
                 a_pools_state_is_remembered_with_its_decision
+                a_pools_state_is_remembered_without_a_decision
                 a_purge_leaves_what_was_decided_lately
             }
             known {

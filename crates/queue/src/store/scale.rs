@@ -250,6 +250,9 @@ pub trait Scale: std::fmt::Debug + Send + Sync {
     /// gist as the pool's latest is counted with it.
     async fn record(&self, fence: &Fence, decisions: &[NewDecision]) -> Result<()>;
 
+    /// Remembers these pools' states, without a decision.
+    async fn remember(&self, fence: &Fence, states: &[(String, Json)]) -> Result<()>;
+
     /// The ledger's entries, the latest first: of one pool or of all, and those that began no later than `at`.
     async fn ledger(&self, pool: Option<&str>, at: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<Decided>>;
 

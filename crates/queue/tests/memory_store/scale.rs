@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use headcount_queue::{
-    Binding, Error, Result,
+    Binding, Error, Json, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
         Scale, Target, Waiting, Weight,
@@ -123,6 +123,10 @@ impl Scale for MemoryStore {
         self.under(fence, |tables, _| decisions.iter().for_each(|decision| tables.write_down(decision)))
     }
 
+    async fn remember(&self, fence: &Fence, states: &[(String, Json)]) -> Result<()> {
+        self.under(fence, |tables, _| states.iter().for_each(|(pool, state)| tables.remember(pool, state)))
+    }
+
     async fn ledger(&self, pool: Option<&str>, at: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<Decided>> {
         Ok(self.call(|tables| {
             let entries = tables.scaling.ledger.iter().rev();
@@ -218,6 +222,12 @@ impl Tables {
         }
     }
 
+    fn remember(&mut self, pool: &str, state: &Json) {
+        if let Some(pool) = self.scaling.pools.get_mut(pool) {
+            pool.state = Some(state.clone());
+        }
+    }
+
     fn write_down(&mut self, new: &NewDecision) {
         let (now, id) = (self.now, self.number());
         let latest = self.scaling.ledger.iter_mut().rev().find(|entry| entry.pool == new.pool);
@@ -238,8 +248,8 @@ impl Tables {
                 count: 1,
             }),
         }
-        if let (Some(pool), Some(state)) = (self.scaling.pools.get_mut(&new.pool), &new.state) {
-            pool.state = Some(state.clone());
+        if let Some(state) = &new.state {
+            self.remember(&new.pool, state);
         }
     }
 

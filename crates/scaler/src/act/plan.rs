@@ -227,7 +227,6 @@ fn overdue(seen: &Observation, target: u32) -> Vec<&Member> {
     let mut overdue = standing(seen, Standing::Overdue);
     overdue.retain(|member| member.listed);
     match seen.limits.removal {
-        Removal::Chosen => {}
         Removal::Highest => {
             let there = seen.members.iter().filter(|member| member.listed && !member.ending);
             let kept = there.filter(|member| !matches!(member.standing, Standing::Overdue | Standing::Drained));
@@ -235,7 +234,7 @@ fn overdue(seen: &Observation, target: u32) -> Vec<&Member> {
             overdue.retain(|member| member.ordinal > top);
         }
         Removal::Unknown if target > 0 || seen.running() > 0 || !seen.demand.is_none() => overdue.clear(),
-        Removal::Unknown => {}
+        Removal::Chosen | Removal::Unknown => {}
     }
     overdue
 }

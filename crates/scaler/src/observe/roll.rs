@@ -28,6 +28,7 @@ const REMEMBER_KINDS: TimeDelta = TimeDelta::hours(1);
 
 /// An instance of a pool, with the workers that live on it. Two processes under one name are one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Member {
     /// Its name.
     pub id: InstanceId,

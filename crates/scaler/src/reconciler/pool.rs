@@ -20,7 +20,7 @@ use crate::{
         self, Decision, History, Memory,
         limits::{self, Connections, Flow, Inputs, Range, State},
     },
-    driver::{InstanceState, PoolStatus, Removal, ScalerDriver},
+    driver::{Change, DriverError, InstanceState, PoolStatus, Removal, ScalerDriver},
     observe::{
         Backlog, Demand, Gone, Observation, Reading, Roll, Standing, StoreReading, Unseen, Workload,
         source::{self, Tide},
@@ -116,9 +116,23 @@ impl Pool {
             return None;
         }
         self.remembered = Some(Instant::now());
+        Some(self.memory(&self.limits))
+    }
+
+    /// What the next scaler should know if this one is killed while it asks for these changes: each may have been made.
+    /// None where no person could have changed the size, or none is changed.
+    pub(super) fn foretell(&self, seen: &Observation, changes: &[Change]) -> Option<Json> {
+        let mut limits = self.limits.clone();
+        let sizes = changes.iter().filter(|change| seen.limits.shared && change.size().is_some());
+        let asked =
+            sizes.map(|change| limits.asked(change, &Err(DriverError::Unknown(String::new())), seen.at)).count();
+        (asked > 0).then(|| self.memory(&limits))
+    }
+
+    fn memory(&self, limits: &State) -> Json {
         let memory =
-            Remembered { policy: self.history.memory().to_json(), limits: self.limits.save(), cold: self.cold.clone() };
-        Some(Json(serde_json::to_string(&memory).expect("texts and numbers are JSON")))
+            Remembered { policy: self.history.memory().to_json(), limits: limits.save(), cold: self.cold.clone() };
+        Json(serde_json::to_string(&memory).expect("texts and numbers are JSON"))
     }
 
     /// Its target, what it costs, and its cold starts.

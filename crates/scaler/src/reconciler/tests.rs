@@ -109,6 +109,41 @@ async fn a_budget_binds_by_the_platforms_price() {
 }
 
 #[tokio::test]
+async fn what_a_scaler_asked_for_when_it_was_killed_is_not_taken_for_a_persons() {
+    for killed in [true, false] {
+        let mut stage = Stage::new().await;
+        stage.platform.share();
+        stage.tick().await;
+        if killed {
+            stage.enqueue(2).await;
+            stage.platform.mood(Mood::Hang);
+            // Dropped half-way: neither its answer nor the tick is written down.
+            tokio::select! {
+                biased;
+                () = eventually("the platform is asked", Duration::from_secs(30), async || {
+                    if stage.platform.asked() == ["grow to 2"] { Ok(()) } else { Err(()) }
+                }) => {}
+                _ = stage.scaler.tick() => panic!("it hangs"),
+            }
+        }
+        stage.platform.grow(2);
+        stage.replace_scaler(spec()).await;
+        for instance in ["i-1", "i-2"] {
+            let mut hand = stage.worker(instance).await;
+            for job in hand.claim(1, false).await {
+                hand.complete(&job).await;
+            }
+        }
+        let Decision { step, bound, .. } = stage.tick().await.decision;
+        match bound {
+            None if killed => assert_eq!(step, Step::Shrink { from: 2, to: 0 }),
+            Some(Bound::RaisedByHand { size: 2, .. }) if !killed => assert_eq!(step, Step::Keep(2)),
+            other => panic!("{killed}: {step:?} {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_worker_is_drained_seen_idle_and_only_then_removed_by_name() {
     let mut stage = Stage::new().await;
     let mut hands = stage.up(2).await;

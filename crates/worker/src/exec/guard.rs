@@ -86,8 +86,10 @@ impl State {
         };
         // The first group, or somebody has killed who watched.
         if told.is_err() && !self.groups.is_empty() {
-            let groups: String = self.groups.iter().map(|group| format!("+ {group}\n")).collect();
-            let begun = Watch::begin().and_then(|mut watch| watch.tell(&groups).map(|()| watch));
+            let begun = Watch::begin().and_then(|mut watch| {
+                self.groups.iter().try_for_each(|group| watch.tell(&format!("+ {group}\n")))?;
+                Ok(watch)
+            });
             self.watch = begun.inspect_err(|error| self.warn(error)).ok();
         }
     }

@@ -2,7 +2,7 @@
 
 use headcount_queue::{
     NewJob,
-    store::{StoreUrl, open},
+    store::{Options, StoreUrl, open},
 };
 use headcount_tests::Database;
 
@@ -51,7 +51,7 @@ async fn a_hundred_pools_cost_little_time_and_memory() {
     let mut connection = database.connect().await;
     let place = Place::on(database);
     place.says("migrate").await;
-    let store = open(&place.url.parse::<StoreUrl>().unwrap(), &Default::default()).await.unwrap();
+    let store = open(&place.url.parse::<StoreUrl>().unwrap(), &Options::default()).await.unwrap();
     let queue = |n: usize| format!("q{}", n % POOLS);
     let scheduled: Vec<NewJob> =
         (0..10 * POOLS).map(|n| NewJob::new("later", "{}").queue(queue(n)).delay(LONG)).collect();
@@ -75,7 +75,7 @@ async fn a_hundred_pools_cost_little_time_and_memory() {
     let from = until(TICKS).await;
     let before = used(pid);
     let to = until(from + TICKS).await;
-    let own = (used(pid) - before) / u32::try_from(to - from).unwrap();
+    let own = used(pid).saturating_sub(before) / u32::try_from(to - from).unwrap();
     let memory = memory(pid);
     println!("{} jobs, {POOLS} pools: {own:?} of its own time a tick, {memory} KiB", pending());
     assert!(own <= OWN_TIME, "{own:?} a tick");

@@ -85,8 +85,13 @@ impl Ground {
         heroku
     }
 
-    /// A scaler of the pool.
+    /// A scaler of the pool that follows the load at once.
     pub(super) fn scaler(&self, max: u32) -> Process {
+        self.scaler_with(max, "policy = \"linear\"\nremove_after = \"500ms\"")
+    }
+
+    /// A scaler of the pool with these settings of it.
+    pub(super) fn scaler_with(&self, max: u32, settings: &str) -> Process {
         let place = &self.place;
         let worker = place.folder.file("worker").display().to_string();
         let (keeper, instances) = (place.folder.file("keeper"), place.folder.file("instances"));
@@ -98,8 +103,8 @@ impl Ground {
             Platform::Command => format!("command = {{ status = [{keep}], set = [{keep}], timeout = \"2s\" }}"),
         };
         let config = format!(
-            "[pool.worker]\nqueues = [\"local\"]\nmax = {max}\npolicy = \"linear\"\ninterval = \"500ms\"\n\
-             remove_after = \"500ms\"\nidle_to_zero = \"1s\"\ndriver = {{ {driver} }}\n"
+            "[pool.worker]\nqueues = [\"local\"]\nmax = {max}\ninterval = \"500ms\"\nidle_to_zero = \"1s\"\n{settings}\n\
+             driver = {{ {driver} }}\n"
         );
         fs::write(place.folder.file("headcount.toml"), config).unwrap();
         let scaler = place.headcount("scale");
@@ -217,11 +222,11 @@ impl Ground {
 }
 
 /// The program that is the same on each: a worker whose job runs for so many seconds as its payload says, or until the
-/// test says so, and notes where.
+/// test says so, to all or to this instance, and notes where.
 fn worker(place: &Place) -> PathBuf {
     let job = place.handler(
         "length=$(cat); trap '' TERM; echo start $WHERE >>$JOBS/job.$HEADCOUNT_JOB_ID; \
-         if [ $length = '\"until\"' ]; then while [ ! -e $JOBS/go ]; do sleep 0.1; done; else sleep $length; fi; \
+         if [ $length = '\"until\"' ]; then while [ ! -e $JOBS/go ] && [ ! -e $JOBS/go.$WHERE ]; do sleep 0.1; done; else sleep $length; fi; \
          echo end >>$JOBS/job.$HEADCOUNT_JOB_ID",
     );
     let script = format!(

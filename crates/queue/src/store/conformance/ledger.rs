@@ -5,7 +5,7 @@ use super::{
     trial::{HOUR, Trial, tick},
 };
 use crate::{
-    Json,
+    Error, Json,
     store::{Decided, Fence, NewDecision, Weight},
 };
 
@@ -140,6 +140,25 @@ pub async fn a_pools_state_is_remembered_with_its_decision(trial: &Trial<'_>) {
     record(trial, &next, &[other, mail]).await;
     assert_eq!(known_pool(trial, POOL).await.state, Some(Json("2".into())));
     assert_eq!(known_pool(trial, "mail").await.state, Some(Json("3".into())));
+}
+
+/// What is written down before a platform is asked, lest it be forgotten if the scaler is killed meanwhile.
+pub async fn a_pools_state_is_remembered_without_a_decision(trial: &Trial<'_>) {
+    let fence = scaler(trial).await;
+    trial.store.publish(&fence, &[pool(POOL), pool("mail")]).await.unwrap();
+    let state = |text: &str| Json(text.into());
+    let with = NewDecision { state: Some(state("1")), ..hold_on("a", "1") };
+    record(trial, &fence, &[with]).await;
+    let states =
+        [(POOL.to_owned(), state("{\"z\": 2}")), ("mail".to_owned(), state("3")), ("no".to_owned(), state("4"))];
+    trial.store.remember(&fence, &states).await.expect("one that is not known is passed over");
+    assert_eq!(known_pool(trial, POOL).await.state, Some(state("{\"z\": 2}")));
+    assert_eq!(known_pool(trial, "mail").await.state, Some(state("3")));
+    assert_eq!(ledger(trial).await.len(), 1);
+    trial.store.release_lease(&fence).await.unwrap();
+    let late = trial.store.remember(&fence, &[(POOL.to_owned(), state("5"))]).await;
+    assert!(matches!(late, Err(Error::Superseded)), "{late:?}");
+    assert_eq!(known_pool(trial, POOL).await.state, Some(state("{\"z\": 2}")));
 }
 
 /// A purge leaves what is not old.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Faulty, rules::Call};
 use crate::{
-    Binding, Result,
+    Binding, Json, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
         Scale, Waiting,
@@ -62,6 +62,10 @@ impl Scale for Faulty {
 
     async fn record(&self, fence: &Fence, decisions: &[NewDecision]) -> Result<()> {
         self.rules.through(Call::Scale.into(), self.store.record(fence, decisions)).await
+    }
+
+    async fn remember(&self, fence: &Fence, states: &[(String, Json)]) -> Result<()> {
+        self.rules.through(Call::Scale.into(), self.store.remember(fence, states)).await
     }
 
     async fn ledger(&self, pool: Option<&str>, at: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<Decided>> {

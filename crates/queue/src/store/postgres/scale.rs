@@ -21,7 +21,7 @@ use super::{
     observe::Asked,
 };
 use crate::{
-    Binding, Error, Result,
+    Binding, Error, Json, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
         Scale, Waiting,
@@ -111,6 +111,13 @@ impl Scale for PostgresStore {
         transact!(self.connections, line => {
             self.fenced(&mut line, fence, None).await?;
             self.recorded(&mut line, decisions).await?;
+        })
+    }
+
+    async fn remember(&self, fence: &Fence, states: &[(String, Json)]) -> Result<()> {
+        transact!(self.connections, line => {
+            self.fenced(&mut line, fence, None).await?;
+            self.remembered(&mut line, states.iter().map(|(pool, state)| (pool, state))).await?;
         })
     }
 

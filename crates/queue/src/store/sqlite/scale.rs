@@ -21,7 +21,7 @@ use super::{
     micros, ranges, time,
 };
 use crate::{
-    Binding, Result,
+    Binding, Json, Result,
     store::{
         BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
         Scale, Waiting,
@@ -95,6 +95,16 @@ impl Scale for SqliteStore {
 
     async fn record(&self, fence: &Fence, decisions: &[NewDecision]) -> Result<()> {
         self.under(fence, async |tx, _| ledger::record(tx, decisions).await).await
+    }
+
+    async fn remember(&self, fence: &Fence, states: &[(String, Json)]) -> Result<()> {
+        self.under(fence, async |tx, _| {
+            for (pool, state) in states {
+                ledger::remember(tx, pool, state).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn ledger(&self, pool: Option<&str>, at: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<Decided>> {

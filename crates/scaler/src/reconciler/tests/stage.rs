@@ -57,6 +57,7 @@ struct Platform {
     age: Duration,
     overdue: Option<Duration>,
     price: Option<Money>,
+    shared: bool,
 }
 
 impl Fake {
@@ -95,6 +96,16 @@ impl Fake {
         let mut platform = self.0.lock().unwrap();
         let late = std::mem::take(&mut platform.late);
         platform.instances.retain(|id| !late.contains(id));
+    }
+
+    /// Others may change its size too.
+    pub(super) fn share(&self) {
+        self.0.lock().unwrap().shared = true;
+    }
+
+    /// It has this size from now on, whoever asked for it.
+    pub(super) fn grow(&self, size: u32) {
+        self.0.lock().unwrap().make(&Change::GrowTo { pool: PoolRef::from("here"), size });
     }
 
     /// An instance is gone, and whether the platform is certain of it.
@@ -141,8 +152,9 @@ impl fmt::Display for Fake {
 impl ScalerDriver for Fake {
     fn limits(&self, _: &PoolRef) -> Limits {
         let boot = Duration::from_secs(1);
-        let overdue = self.0.lock().unwrap().overdue.unwrap_or(Limits::DEFAULT.overdue);
-        Limits { boot, overdue, ..Limits::DEFAULT }
+        let platform = self.0.lock().unwrap();
+        let overdue = platform.overdue.unwrap_or(Limits::DEFAULT.overdue);
+        Limits { boot, overdue, shared: platform.shared, ..Limits::DEFAULT }
     }
 
     fn price(&self, _: &PoolRef) -> Option<Money> {
@@ -254,6 +266,11 @@ pub(super) async fn store() -> Faulty {
     Faulty::new(store)
 }
 
+fn scaler(store: &Faulty, spec: PoolSpec, platform: &Arc<Fake>) -> Reconciler {
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    Reconciler::new(shared, "me").call_timeouts(LIMIT, LIMIT).pool(spec, platform.clone()).unwrap()
+}
+
 impl Stage {
     pub(super) async fn new() -> Self {
         Self::with(spec()).await
@@ -261,9 +278,14 @@ impl Stage {
 
     pub(super) async fn with(spec: PoolSpec) -> Self {
         let (store, platform) = (store().await, Arc::new(Fake::default()));
-        let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let scaler = Reconciler::new(shared, "me").call_timeouts(LIMIT, LIMIT).pool(spec, platform.clone()).unwrap();
+        let scaler = scaler(&store, spec, &platform);
         Self { store, platform, scaler }
+    }
+
+    /// Its scaler is killed, its lease runs out, and the next takes over.
+    pub(super) async fn replace_scaler(&mut self, spec: PoolSpec) {
+        self.scaler.tenure.give_back().await;
+        self.scaler = scaler(&self.store, spec, &self.platform);
     }
 
     /// One tick; of the one pool.

@@ -72,9 +72,18 @@ impl PostgresStore {
             .bind(runs.iter().map(|run| run.count).collect::<Vec<_>>())
             .bind(runs.iter().map(|run| run.first).collect::<Vec<_>>());
         line.rows(query).await?;
-        // The last state of each pool.
-        let states = decisions.iter().filter_map(|decision| Some((decision.pool.clone(), decision.state.clone()?.0)));
-        let (pools, states): (Vec<_>, Vec<_>) = states.collect::<BTreeMap<_, _>>().into_iter().unzip();
+        let states = decisions.iter().filter_map(|decision| Some((&decision.pool, decision.state.as_ref()?)));
+        self.remembered(line, states).await
+    }
+
+    /// The last state of each pool.
+    pub(super) async fn remembered<'s>(
+        &self,
+        line: &mut Line<'_>,
+        states: impl Iterator<Item = (&'s String, &'s Json)>,
+    ) -> Result<(), Fault> {
+        let states = states.map(|(pool, state)| (pool.clone(), state.0.clone())).collect::<BTreeMap<_, _>>();
+        let (pools, states): (Vec<_>, Vec<_>) = states.into_iter().unzip();
         if !pools.is_empty() {
             line.rows(sqlx::query(self.statements.remember.clone()).bind(pools).bind(states)).await?;
         }

@@ -30,14 +30,15 @@ pub(super) async fn record(tx: &mut Tx<'_>, decisions: &[NewDecision]) -> Result
     for decision in decisions {
         write_down(tx, decision).await?;
         if let Some(state) = &decision.state {
-            sqlx::query("UPDATE pool SET state = ?2 WHERE name = ?1")
-                .bind(&decision.pool)
-                .bind(&state.0)
-                .execute(&mut **tx)
-                .await
-                .map_err(fault)?;
+            remember(tx, &decision.pool, state).await?;
         }
     }
+    Ok(())
+}
+
+pub(super) async fn remember(tx: &mut Tx<'_>, pool: &str, state: &Json) -> Result<()> {
+    let query = sqlx::query("UPDATE pool SET state = ?2 WHERE name = ?1").bind(pool).bind(&state.0);
+    query.execute(&mut **tx).await.map_err(fault)?;
     Ok(())
 }
 
