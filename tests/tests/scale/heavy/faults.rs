@@ -239,11 +239,13 @@ async fn all_around_fails(course: &'static Course, seed: u64) {
         let (since, born) = (Instant::now(), scene.now().await);
         scaler = scene.ground.scaler_with(MAX, course.settings);
         scaler.line("it is ready", SOON, |line| line.contains("scaler ready")).await;
-        eventually(&format!("it has decided upon good readings, {scene}"), LONG, async || {
-            let rows = scene.place().rows("why worker").await;
-            let latest = rows[0]["last_at"].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
-            let decided = rows[0]["gist"].as_str().is_some_and(|gist| !gist.starts_with("hold"));
-            if latest > Some(born) && decided && scene.heroku().faults_left() == 0 { Ok(()) } else { Err(rows) }
+        eventually(&format!("it has held on bad readings, and decided upon good ones, {scene}"), LONG, async || {
+            let rows = scene.place().rows("why worker -n 100").await;
+            let lately = |row: &&Value| row["last_at"].as_str().and_then(|at| at.parse().ok()) > Some(born);
+            let holds = |row: &Value| row["gist"].as_str().is_some_and(|gist| gist.starts_with("hold"));
+            let (held, decided) = (rows.iter().filter(lately).any(holds), rows.first().filter(lately));
+            let decided = decided.is_some_and(|latest| !holds(latest));
+            if held && decided && scene.heroku().faults_left() == 0 { Ok(()) } else { Err(rows) }
         })
         .await;
         pass(course.life.saturating_sub(since.elapsed())).await;
