@@ -123,6 +123,9 @@ impl ScalerDriver for HerokuDriver {
         };
         let age = (now - formation.at, now - listing.at);
         let status = |process_type: &str| {
+            if view::contradicts(&formation.what, &listing.what, process_type) {
+                return Err(contradiction(process_type));
+            }
             let mut status = view::status(&formation.what, &listing.what, process_type, &self.config.app, age);
             status.release = facts.release.map(|version| format!("v{version}"));
             if facts.tokens.are_scarce() {
@@ -132,15 +135,19 @@ impl ScalerDriver for HerokuDriver {
                     self.config.token
                 ));
             }
-            status
+            Ok(status)
         };
-        pools.iter().map(|pool| self.process_type(pool).map(status)).collect()
+        pools.iter().map(|pool| self.process_type(pool).and_then(status)).collect()
     }
 
     async fn apply(&self, changes: &[Change]) -> Vec<Result<Applied, DriverError>> {
         let _turn = self.turn.lock().await;
         self.make(changes).await
     }
+}
+
+fn contradiction(process_type: &str) -> DriverError {
+    DriverError::Unavailable(format!("Heroku lists dynos of {process_type} and a formation that does not mention it"))
 }
 
 impl fmt::Display for HerokuDriver {

@@ -6,9 +6,11 @@ use super::{
     HerokuDriver,
     answer::Refusal,
     change::{Ask, ask},
+    contradiction,
+    facts::Read,
     failure::Failure,
     tokens::{Need, Saving},
-    view::quantity,
+    view::{Listing, contradicts, quantity},
 };
 use crate::driver::{Applied, Change, DriverError};
 
@@ -73,6 +75,11 @@ impl HerokuDriver {
         };
         let mut asked = Vec::new();
         for (change, process_type) in wanted {
+            let listed = |read: &Read<Listing>| contradicts(&formation, &read.what, process_type);
+            if self.lock().listing.as_ref().is_some_and(listed) {
+                answers[change] = Some(Err(contradiction(process_type)));
+                continue;
+            }
             let before = quantity(&formation, process_type);
             match ask(&changes[change], process_type, before) {
                 Ok(Ask::For(quantity)) => asked.push(Asked { change, process_type, before, quantity }),

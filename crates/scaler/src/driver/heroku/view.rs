@@ -35,6 +35,13 @@ pub(super) fn quantity(formation: &[Formation], process_type: &str) -> u32 {
     formation.iter().find(|entry| entry.process_type == process_type).map_or(0, |entry| entry.quantity)
 }
 
+/// Whether the formation leaves a process type out whose dynos are listed. Taken for none, it would have a growing pool
+/// ask for fewer than it has.
+pub(super) fn contradicts(formation: &[Formation], listing: &Listing, process_type: &str) -> bool {
+    let named = formation.iter().any(|entry| entry.process_type == process_type);
+    !named && listing.of(process_type).any(|dyno| dyno.state != "down")
+}
+
 /// The instances of a process type of which Heroku keeps `quantity`. `since`: how long ago they were listed.
 ///
 /// During a release two dynos have one name for a while. Their workers register under one name too and cannot be told

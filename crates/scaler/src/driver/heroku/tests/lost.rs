@@ -66,6 +66,25 @@ async fn an_answer_that_makes_no_sense() {
     unknown(Fault::Malformed(r#"[{"type":"web","quantity":5}]"#.into()), "does not mention worker").await;
 }
 
+/// A growing pool that believed it would ask for fewer dynos than it has.
+#[tokio::test]
+async fn a_formation_without_a_type_whose_dynos_are_listed_is_not_believed() {
+    for text in ["[]", r#"[{"type":"web","quantity":5}]"#] {
+        let heroku = shop().start().await;
+        heroku.scale("worker", 3);
+        let driver = driver(&heroku);
+        heroku.fail(Call::Formation, Fault::Malformed(text.into()));
+        let Err(DriverError::Unavailable(why)) = status(&driver).await else { panic!("it is believed") };
+        assert!(why.contains("does not mention it"), "{why}");
+        wait(&driver, SOON * 10);
+        assert_eq!(status(&driver).await.unwrap().desired, 3);
+        heroku.fail(Call::Formation, Fault::Malformed(text.into()));
+        let answer = apply(&driver, grow(2)).await;
+        assert!(matches!(answer, Err(DriverError::Unavailable(_))), "{answer:?}");
+        assert_eq!((heroku.quantity("worker"), heroku.updates().len()), (3, 0));
+    }
+}
+
 #[tokio::test]
 async fn a_slow_answer_in_time_is_an_answer() {
     let heroku = shop().start().await;
