@@ -73,17 +73,17 @@ pub(crate) async fn insert_each(connection: &mut PgConnection, schema: &str, job
     Ok(())
 }
 
-/// Copies so many jobs in, as many at once as a statement of the others has.
-pub(crate) async fn copy(connection: &mut PgConnection, schema: &str, jobs: usize, each: usize) -> Result<()> {
+/// Copies so many jobs in, all at once: the commit is paid for once.
+pub(crate) async fn copy(connection: &mut PgConnection, schema: &str, jobs: usize) -> Result<()> {
     let statement = include_str!("floor/copy.sql").replace("{schema}", schema);
-    for from in (0..jobs).step_by(each) {
-        // Ids of its own: the sequence is not asked.
-        let line = |id: usize| format!("{id}\tq\t0\t{id}\tnoop\t{{}}\t0\t25\t0\t0\tnow\tnow\tnow\n");
-        let text = (from..jobs.min(from + each)).map(|n| line(n + 1)).collect::<Vec<_>>().concat();
-        let mut copy = connection.copy_in_raw(&statement).await?;
+    // Ids of its own: the sequence is not asked.
+    let line = |id: usize| format!("{id}\tq\t0\t{id}\tnoop\t{{}}\t0\t25\t0\t0\tnow\tnow\tnow\n");
+    let mut copy = connection.copy_in_raw(&statement).await?;
+    for from in (0..jobs).step_by(1000) {
+        let text = (from..jobs.min(from + 1000)).map(|n| line(n + 1)).collect::<Vec<_>>().concat();
         copy.send(text.into_bytes()).await?;
-        ensure!(copy.finish().await? as usize == jobs.min(from + each) - from, "COPY left something out");
     }
+    ensure!(copy.finish().await? as usize == jobs, "COPY left something out");
     Ok(())
 }
 
