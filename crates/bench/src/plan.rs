@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     figure::{Figure, Sample},
+    labour::Labour,
     report::Report,
     scenario::Scenario,
     server::Server,
@@ -42,7 +43,8 @@ impl Plan {
         ensure!(self.rounds > 0, "no rounds, no figures: --rounds 1 is the least");
         ensure!(self.scale > 0.0 && self.scale <= 100.0, "--scale is above 0 and at most 100");
         let server = Server::at(self.url.as_deref())?;
-        let stage = Stage::new(server, self).await?;
+        let (program, args) = self.worker.clone();
+        let stage = Stage::new(server, self.scale, Labour::new(program, args)).await?;
         let mut figures: Vec<Figure> = Vec::new();
         for round in 0..self.rounds {
             for &scenario in &self.only {
@@ -55,7 +57,7 @@ impl Plan {
                 }
             }
         }
-        Ok(Report::new(figures, stage.version().await?, self))
+        Ok(Report::new(figures, stage.version().await?, self.rounds, self.scale))
     }
 }
 

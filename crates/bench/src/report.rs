@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{figure::Figure, plan::Plan};
+use crate::figure::Figure;
 
 /// Every figure of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,10 +22,10 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(figures: Vec<Figure>, server: String, plan: &Plan) -> Self {
+    pub(crate) fn new(figures: Vec<Figure>, server: String, rounds: u32, scale: f64) -> Self {
         let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         let version = env!("CARGO_PKG_VERSION");
-        Self { figures, server, rounds: plan.rounds, scale: plan.scale, version, processors }
+        Self { figures, server, rounds, scale, version, processors }
     }
 
     /// The figures that do not reach what they should.

@@ -16,7 +16,7 @@ use headcount_queue::{
 };
 use sqlx::{Connection as _, PgConnection};
 
-use crate::{figure::median, floor, labour::Labour, plan::Plan, server::Server};
+use crate::{figure::median, floor, labour::Labour, server::Server};
 
 /// How many jobs one bulk has where a scenario only needs them to be there.
 const BULK: usize = 10_000;
@@ -45,10 +45,8 @@ pub(crate) struct Field {
 }
 
 impl Stage {
-    pub(crate) async fn new(server: Server, plan: &Plan) -> Result<Self> {
-        let (program, args) = plan.worker.clone();
-        let stage =
-            Self { server, scale: plan.scale, labour: Labour::new(program, args), fields: AtomicU32::default() };
+    pub(crate) async fn new(server: Server, scale: f64, labour: Labour) -> Result<Self> {
+        let stage = Self { server, scale, labour, fields: AtomicU32::default() };
         stage.connect().await.context("the server that is to be measured cannot be reached")?;
         Ok(stage)
     }
