@@ -34,8 +34,8 @@ pub use attempt::{
     Beat, BeatAnswer, BootId, Claimed, ClaimedJob, Gate, NewWorker, Settlement, Token, Verdict, Want, WorkerState,
 };
 pub use scale::{
-    Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PlaceRecord, PoolRecord,
-    Scale, Waiting, Weight,
+    Connections, Decided, Fence, Known, Lease, LeaseRecord, LongRun, NewDecision, NewPool, Override, PlaceRecord,
+    PoolRecord, Scale, Waiting, Weight,
 };
 pub use schema::{Difference, Grants, Step};
 pub use url::StoreUrl;

@@ -16,7 +16,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use headcount_queue::{
     Binding, QueueState, Result, WorkerRecord,
-    store::{Connections, PlaceRecord, PoolRecord, Store, Waiting},
+    store::{Connections, LongRun, PlaceRecord, PoolRecord, Store, Waiting},
 };
 use serde::{Deserialize, Serialize};
 
@@ -189,7 +189,12 @@ pub struct StoreReading {
     pub pools: Vec<PoolRecord>,
     /// What the database server bears, where the store has one.
     pub connections: Option<Connections>,
+    /// The jobs that have run for a while.
+    pub long_runs: Vec<LongRun>,
 }
+
+/// Of a job that has run for less long it makes no difference how old it is.
+const LONG: Duration = Duration::from_secs(10);
 
 impl StoreReading {
     /// Reads the store.
@@ -202,7 +207,8 @@ impl StoreReading {
         let workers = store.workers().await?;
         let pools = store.pools(None).await?;
         let connections = store.connections().await?;
-        Ok(Self { at, taken, queues, workers, pools, connections })
+        let long_runs = store.long_runs(LONG).await?;
+        Ok(Self { at, taken, queues, workers, pools, connections, long_runs })
     }
 
     /// What operators have ordered for a pool.

@@ -383,10 +383,10 @@ impl Reconciler {
         }
         // By then its holder may be another one; a call that was renewed for is worth its round trip.
         let _ = self.tenure.hold().await;
-        let why = match self.foretell(turns).await {
-            Ok(()) if self.tenure.fence(self.write_timeout) == self.published => {
-                return calls::apply(&self.pools, turns, self.write_timeout).await;
-            }
+        let may_ask = || self.tenure.fence(self.write_timeout) == self.published;
+        let told = if may_ask() { self.foretell(turns).await } else { Ok(()) };
+        let why = match told {
+            Ok(()) if may_ask() => return calls::apply(&self.pools, turns, self.write_timeout).await,
             Ok(()) => "too little is left of the scaler's lease".to_owned(),
             Err(error) => error.to_string(),
         };

@@ -54,6 +54,8 @@ const HOT: &[&str] = &[
     "ledger_of",
     "pools",
     "known",
+    "waiting",
+    "long_runs",
 ];
 
 const JOB_TABLES: &[&str] =

@@ -503,6 +503,7 @@ macro_rules! conformance_tests {
                 paused_queues_and_kinds_are_left_out
                 several_bindings_are_asked_at_once
                 what_a_worker_could_start_is_told_for_each_binding
+                what_has_run_for_a_while_is_told_with_its_kind_and_its_worker
                 connections_are_shown_where_there_are_any
             }
         }

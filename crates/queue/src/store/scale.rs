@@ -181,6 +181,17 @@ pub struct Waiting {
     pub suspects: bool,
 }
 
+/// A job that has run for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LongRun {
+    /// The worker that holds it.
+    pub boot: BootId,
+    /// Its kind.
+    pub kind: String,
+    /// For how long.
+    pub age: Duration,
+}
+
 /// Jobs that will become claimable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
@@ -259,6 +270,9 @@ pub trait Scale: std::fmt::Debug + Send + Sync {
     /// For each of these bindings: whether anything waits in its queues that a worker could start now. Exact, at one
     /// moment for all, whatever the counters have not folded yet; gates and pauses are left out of account.
     async fn waiting(&self, queues: &[Binding]) -> Result<Vec<Waiting>>;
+
+    /// The jobs that have run for at least so long, on whatever worker; of more than 10,000 the others are left out.
+    async fn long_runs(&self, age: Duration) -> Result<Vec<LongRun>>;
 
     /// For each of these: the scheduled jobs of its queues that fall due within its time, paused queues and kinds left
     /// out, in at most 60 steps of equal length. Counts up to 100,000 of them.

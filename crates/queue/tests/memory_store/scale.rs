@@ -7,15 +7,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use headcount_queue::{
     Binding, Error, Json, Result,
     store::{
-        BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
-        Scale, Target, Waiting, Weight,
+        BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, LongRun, NewDecision, NewPool, Override,
+        PoolRecord, Scale, Target, Waiting, Weight,
     },
 };
 
 use super::{
     MemoryStore,
     places::PlaceName,
-    tables::{Hold, Place, Tables},
+    tables::{Hold, Place, Row, Tables},
 };
 
 /// How many steps [`Scale::known`] has.
@@ -23,6 +23,9 @@ const STEPS: u32 = 60;
 
 /// How many jobs it counts.
 const COUNTED: usize = 100_000;
+
+/// How many jobs [`Scale::long_runs`] shows.
+const LONG_RUNS: usize = 10_000;
 
 /// A pool.
 #[derive(Debug)]
@@ -138,6 +141,10 @@ impl Scale for MemoryStore {
 
     async fn waiting(&self, queues: &[Binding]) -> Result<Vec<Waiting>> {
         Ok(self.call(|tables| queues.iter().map(|queues| tables.waiting(queues)).collect()))
+    }
+
+    async fn long_runs(&self, age: Duration) -> Result<Vec<LongRun>> {
+        Ok(self.call(|tables| tables.long_runs(age)))
     }
 
     async fn known(&self, asked: &[(Binding, Duration)]) -> Result<Vec<Vec<Known>>> {
@@ -276,6 +283,18 @@ impl Tables {
             }
         }
         waiting
+    }
+
+    fn long_runs(&self, age: Duration) -> Vec<LongRun> {
+        let run = |row: &Row| match &row.place {
+            Place::Running(attempt) => {
+                let ran = (self.now - row.started_at?).to_std().unwrap_or_default();
+                let run = LongRun { boot: attempt.token.boot, kind: row.job.kind.clone(), age: ran };
+                (ran >= age).then_some(run)
+            }
+            _ => None,
+        };
+        self.jobs.values().filter_map(run).take(LONG_RUNS).collect()
     }
 
     fn known(&self, queues: &Binding, within: Duration) -> Vec<Known> {

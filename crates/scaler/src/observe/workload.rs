@@ -8,14 +8,17 @@ use std::{
     time::Duration,
 };
 
-use headcount_queue::{Binding, Flow, QueueState, WorkerRecord, store::Known};
+use headcount_queue::{
+    Binding, BootId, Flow, QueueState, WorkerRecord,
+    store::{Known, LongRun},
+};
 
 /// The work of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Workload {
     /// Its queues, by name.
     pub queues: Vec<QueueWork>,
-    /// Jobs that run on workers that claim, as far as their age is known. Default: of none is it known, and they are
+    /// Jobs that have run for a while on workers that claim. Of the others it is not known for how long, and they are
     /// taken to be of any age.
     pub running: Vec<RunningJob>,
 }
@@ -99,6 +102,14 @@ impl Workload {
     pub fn of(states: &[QueueState], queues: &Binding, kinds: &Kinds) -> Self {
         let ours = states.iter().filter(|state| queues.includes(&state.queue));
         Self { queues: ours.map(|state| QueueWork::of(state, kinds)).collect(), running: Vec::new() }
+    }
+
+    /// The same, and how long these workers have been at what they hold.
+    #[must_use]
+    pub fn with_runs(mut self, runs: &[LongRun], workers: &BTreeSet<BootId>) -> Self {
+        let ours = runs.iter().filter(|run| workers.contains(&run.boot));
+        self.running = ours.map(|run| RunningJob { kind: run.kind.clone(), age: run.age }).collect();
+        self
     }
 }
 

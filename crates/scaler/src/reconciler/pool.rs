@@ -333,7 +333,10 @@ impl Pool {
             Err(error) => actions.push(Action::Failed(error.to_string())),
         }
         let listed = status.instances.iter().filter(|i| i.state == InstanceState::Up).count() as u32;
-        let mut workload = Workload::of(&reading.queues, self.spec.queues(), &muster.kinds);
+        let active = muster.members.iter().filter(|member| member.standing == Standing::Active);
+        let claiming = active.flat_map(|member| member.boots.iter().copied()).collect();
+        let mut workload =
+            Workload::of(&reading.queues, self.spec.queues(), &muster.kinds).with_runs(&reading.long_runs, &claiming);
         if self.spec.policy_in_force() == Policy::WaitingTime {
             // Nothing, until the queues are asked that have anything.
             workload.queues.iter_mut().for_each(|work| work.known = Some(Vec::new()));

@@ -115,10 +115,13 @@ async fn gone(pid: &str) {
     eventually("the grandchild ends", || async { (!lives(pid)).then_some(()) }).await;
 }
 
-/// A script whose grandchild writes its number to `file` and outlasts every test.
-fn with_grandchild(file: &Path, grandchild: &str, rest: &str) -> String {
-    format!("sh -c 'echo $$ > {0}.new; mv {0}.new {0}; {grandchild}' & {rest}", file.display())
+/// A script whose grandchild begins so, writes its number to `file`, and outlasts every test.
+fn with_grandchild(file: &Path, begin: &str, rest: &str) -> String {
+    format!("sh -c '{begin} echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 1; done' & {rest}", file.display())
 }
+
+/// What has a shell ignore a TERM: before it says that it is there.
+const STUBBORN: &str = "trap \"\" TERM;";
 
 #[tokio::test]
 async fn what_a_program_leaves_behind_in_its_group_is_killed_even_if_it_ignores_a_term() {
@@ -126,18 +129,14 @@ async fn what_a_program_leaves_behind_in_its_group_is_killed_even_if_it_ignores_
     let file = folder.path().join("pid");
     let wait = format!("while ! test -e {}; do :; done; echo done", file.display());
     // It holds the pipes, which must not keep the attempt from ending.
-    let done = script(&with_grandchild(&file, "trap \"\" TERM; while :; do sleep 1; done", &wait)).await;
+    let done = script(&with_grandchild(&file, STUBBORN, &wait)).await;
     assert_eq!(done.unwrap(), output("done"));
     gone(&process_id(&file).await).await;
 }
 
 #[tokio::test]
 async fn a_call_to_stop_ends_the_whole_group_first_gently_then_hard() {
-    for (stop, grandchild) in [
-        (Stop::Cancelled, "exec sleep 1000"),
-        (Stop::TakenAway, "exec sleep 1000"),
-        (Stop::TimedOut, "trap \"\" TERM; while :; do sleep 1; done"),
-    ] {
+    for (stop, grandchild) in [(Stop::Cancelled, ""), (Stop::TakenAway, ""), (Stop::TimedOut, STUBBORN)] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
         let (tell, told) = watch::channel(None);
@@ -184,8 +183,7 @@ async fn a_stopping_worker_lets_a_program_finish() {
 async fn dropping_the_attempt_ends_the_group_too_and_closing_waits_for_that() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
-    let stubborn = "trap \"\" TERM; while :; do sleep 1; done";
-    let config = ExecConfig { grace: Duration::from_secs(1000), ..shell(&with_grandchild(&file, stubborn, "wait")) };
+    let config = ExecConfig { grace: Duration::from_secs(1000), ..shell(&with_grandchild(&file, STUBBORN, "wait")) };
     let exec = Exec::new(config);
     let (_tell, told) = watch::channel(None);
     let running = tokio::spawn(exec.run(attempt("{}", told).await));
@@ -203,8 +201,7 @@ async fn dropping_the_attempt_ends_the_group_too_and_closing_waits_for_that() {
 fn a_runtime_that_ends_takes_the_group_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
-    let stubborn = "trap \"\" TERM; while :; do sleep 1; done";
-    let config = ExecConfig { grace: Duration::from_secs(1000), ..shell(&with_grandchild(&file, stubborn, "wait")) };
+    let config = ExecConfig { grace: Duration::from_secs(1000), ..shell(&with_grandchild(&file, STUBBORN, "wait")) };
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
     let pid = first.block_on(async {

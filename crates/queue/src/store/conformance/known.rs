@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::trial::{HOUR, Trial, plain};
+use super::trial::{HOUR, Trial, completed, plain};
 use crate::{
     NewJob,
     store::{Known, Setting, Waiting},
@@ -137,6 +137,29 @@ pub async fn what_a_worker_could_start_is_told_for_each_binding(trial: &Trial<'_
     let waiting = trial.store.waiting(&asked).await.expect("an exact look");
     assert_eq!(waiting, expected.map(|(_, waiting)| waiting));
     assert_eq!(trial.store.waiting(&[]).await.expect("nothing is asked"), []);
+}
+
+/// Whoever holds them, and until they end.
+pub async fn what_has_run_for_a_while_is_told_with_its_kind_and_its_worker(trial: &Trial<'_>) {
+    let look = async |age| trial.store.long_runs(age).await.expect("what runs is shown");
+    trial.fill("q", 1).await;
+    assert_eq!(look(Duration::ZERO).await, []);
+    let mut worker = trial.worker("q").await;
+    let job = worker.take_one().await;
+    trial.enqueue(NewJob::new("odd", "{}").queue("p")).await;
+    let mut other = trial.worker("p").await;
+    let odd = other.take_one().await;
+    let began = odd.started_at;
+    trial.until_past(began + Duration::from_millis(20)).await;
+
+    let mut runs = look(Duration::from_millis(10)).await;
+    runs.sort_by_key(|run| run.kind != job.kind);
+    let told: Vec<_> = runs.iter().map(|run| (run.boot, run.kind.as_str())).collect();
+    assert_eq!(told, [(job.token.boot, job.kind.as_str()), (odd.token.boot, "odd")]);
+    assert!(runs.iter().all(|run| run.age >= Duration::from_millis(10) && run.age < HOUR), "{runs:?}");
+    assert_eq!(look(HOUR).await, []);
+    worker.settle(&job, completed()).await;
+    assert_eq!(look(Duration::ZERO).await.len(), 1);
 }
 
 /// A store that has connections says how many it bears and how many there are, one of which is the asker's.

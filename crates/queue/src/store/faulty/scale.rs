@@ -9,8 +9,8 @@ use super::{Faulty, rules::Call};
 use crate::{
     Binding, Json, Result,
     store::{
-        BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
-        Scale, Waiting,
+        BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, LongRun, NewDecision, NewPool, Override,
+        PoolRecord, Scale, Waiting,
     },
 };
 
@@ -74,6 +74,10 @@ impl Scale for Faulty {
 
     async fn waiting(&self, queues: &[Binding]) -> Result<Vec<Waiting>> {
         self.rules.through(Call::Observe.into(), self.store.waiting(queues)).await
+    }
+
+    async fn long_runs(&self, age: Duration) -> Result<Vec<LongRun>> {
+        self.rules.through(Call::Observe.into(), self.store.long_runs(age)).await
     }
 
     async fn known(&self, asked: &[(Binding, Duration)]) -> Result<Vec<Vec<Known>>> {

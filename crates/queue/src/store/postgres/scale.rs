@@ -23,8 +23,8 @@ use super::{
 use crate::{
     Binding, Error, Json, Result,
     store::{
-        BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
-        Scale, Waiting,
+        BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, LongRun, NewDecision, NewPool, Override,
+        PoolRecord, Scale, Waiting,
     },
 };
 
@@ -33,6 +33,9 @@ const STEPS: i64 = 60;
 
 /// How many jobs it counts.
 const COUNTED: i64 = 100_000;
+
+/// How many jobs [`Scale::long_runs`] shows.
+const LONG_RUNS: i64 = 10_000;
 
 #[async_trait]
 impl Scale for PostgresStore {
@@ -139,6 +142,16 @@ impl Scale for PostgresStore {
             Ok(Waiting { ready: column(row, "ready")?, due: column(row, "due")?, suspects: column(row, "suspects")? })
         };
         rows.iter().map(waiting).collect()
+    }
+
+    async fn long_runs(&self, age: Duration) -> Result<Vec<LongRun>> {
+        let statement = &self.statements.long_runs;
+        let rows = self.ask(statement, |query| query.bind(millis(age)).bind(LONG_RUNS)).await?;
+        let run = |row| {
+            let age = Duration::from_millis(column::<i64>(row, "ms")?.max(0) as u64);
+            Ok(LongRun { boot: BootId(column(row, "boot")?), kind: column(row, "kind")?, age })
+        };
+        rows.iter().map(run).collect()
     }
 
     async fn known(&self, asked: &[(Binding, Duration)]) -> Result<Vec<Vec<Known>>> {

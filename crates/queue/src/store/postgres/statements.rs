@@ -84,7 +84,7 @@ statements! {
     take_lease release_lease leases fence
     publish forget_pools pools order free_below long_kinds
     lock_pools places_of places end_drains withhold drained tell restore lock_place let_place_go keep forget_places
-    record remember ledger ledger_of waiting known connections forget_scaling
+    record remember ledger ledger_of waiting long_runs known connections forget_scaling
 }
 
 /// Where claim.sql has the part that leaves kinds to others.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::Row;
+use sqlx::{Row, sqlite::SqliteRow};
 
 use self::places::Place;
 use super::{
@@ -23,8 +23,8 @@ use super::{
 use crate::{
     Binding, Json, Result,
     store::{
-        BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, NewDecision, NewPool, Override, PoolRecord,
-        Scale, Waiting,
+        BootId, Connections, Decided, Fence, Known, Lease, LeaseRecord, LongRun, NewDecision, NewPool, Override,
+        PoolRecord, Scale, Waiting,
     },
 };
 
@@ -33,6 +33,9 @@ const STEPS: i64 = 60;
 
 /// How many jobs it counts.
 const COUNTED: i64 = 100_000;
+
+/// How many jobs [`Scale::long_runs`] shows.
+const LONG_RUNS: i64 = 10_000;
 
 #[async_trait]
 impl Scale for SqliteStore {
@@ -118,6 +121,20 @@ impl Scale for SqliteStore {
                 all.push(waiting(tx, &ranges(queues)).await?);
             }
             Ok(all)
+        })
+        .await
+    }
+
+    async fn long_runs(&self, age: Duration) -> Result<Vec<LongRun>> {
+        self.read(async |tx| {
+            let statement = include_str!("scale/long_runs.sql");
+            let rows = sqlx::query(statement).bind(tx.now - micros(age)).bind(LONG_RUNS).fetch_all(&mut **tx).await;
+            let run = |row: &SqliteRow| LongRun {
+                boot: BootId(row.get(0)),
+                kind: row.get(1),
+                age: Duration::from_micros((tx.now - row.get::<i64, _>(2)).max(0) as u64),
+            };
+            Ok(rows.map_err(fault)?.iter().map(run).collect())
         })
         .await
     }

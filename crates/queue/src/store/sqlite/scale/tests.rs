@@ -71,6 +71,11 @@ const BY: &[(&str, &str, &[&str])] = &[
     ("register", include_str!("../register.sql"), &["PRIMARY KEY (pool=? AND instance=?)"]),
     ("tell", include_str!("tell.sql"), &["PRIMARY KEY (pool=? AND instance=?)"]),
     ("ledger", include_str!("ledger.sql"), &[]),
+    (
+        "waiting",
+        include_str!("waiting.sql"),
+        &["ready_lane (queue=?)", "later_queue (queue=? AND run_at<?)", "held_queue (queue=?)"],
+    ),
 ];
 
 #[tokio::test]
