@@ -74,7 +74,7 @@ const BY: &[(&str, &str, &[&str])] = &[
     (
         "waiting",
         include_str!("waiting.sql"),
-        &["ready_lane (queue=?)", "later_queue (queue=? AND run_at<?)", "held_queue (queue=?)"],
+        &["ready_lane (queue=?)", "later_queue (queue=? AND run_at<?)", "held_reason (reason=? AND queue=?)"],
     ),
 ];
 

@@ -1,7 +1,7 @@
 -- Whether anything waits in these queues that a worker could start now.
 -- ?1: the queues in JSON, as for lanes.sql. ?2: now. Rows: one: ready, due, suspects.
 -- Those queues are asked that have a counter, as for outstanding.sql.
--- Indexes: ready_lane, later_queue, held_queue, each once a queue.
+-- Indexes: ready_lane, later_queue, held_reason, each once a queue.
 WITH bound (queue) AS MATERIALIZED (
     SELECT DISTINCT s.queue
     FROM json_each(?1) j
