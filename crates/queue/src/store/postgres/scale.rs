@@ -138,10 +138,12 @@ impl Scale for PostgresStore {
     async fn waiting(&self, queues: &[Binding]) -> Result<Vec<Waiting>> {
         let ranges = Ranges::of(queues);
         let rows = self.ask(&self.statements.waiting, |query| ranges.bind(query).bind(queues.len() as i32)).await?;
-        let waiting = |row| {
-            Ok(Waiting { ready: column(row, "ready")?, due: column(row, "due")?, suspects: column(row, "suspects")? })
-        };
-        rows.iter().map(waiting).collect()
+        let mut waiting = vec![Waiting::default(); queues.len()];
+        for row in &rows {
+            waiting[column::<i32>(row, "n")? as usize - 1] =
+                Waiting { ready: column(row, "ready")?, due: column(row, "due")?, suspects: column(row, "suspects")? };
+        }
+        Ok(waiting)
     }
 
     async fn long_runs(&self, age: Duration) -> Result<Vec<LongRun>> {

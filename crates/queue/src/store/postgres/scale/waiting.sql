@@ -1,7 +1,7 @@
 -- For each of several bindings: whether anything waits in its queues that a worker could start now. No cursor, no gate,
 -- no skipped locks.
 -- $1 which binding a range of queues is of, from 1  $2 where each range begins  $3 where it ends  $4 how many bindings.
--- Rows: one a binding, in order. Locks: none.
+-- Rows: n, and what waits there, a binding each, in any order. Locks: none.
 -- Index: ready_lane; later_queue, skipping from queue to queue to the first of each; held_suspect, whole: they are few.
 WITH RECURSIVE clock AS MATERIALIZED (
     SELECT clock_timestamp() AS at
@@ -25,6 +25,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
     ) n
 )
 SELECT
+    b.n,
     EXISTS (
         SELECT FROM range e
         CROSS JOIN LATERAL (
@@ -43,4 +44,3 @@ SELECT
         WHERE e.n = b.n AND h.reason = 'suspect'
     ) AS suspects
 FROM generate_series(1, $4::int) b (n)
-ORDER BY b.n
