@@ -25,6 +25,8 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
+use crate::cpu;
+
 /// What a worker process is to do.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -246,7 +248,7 @@ pub async fn labour() -> Result<()> {
         first: tally.first.load(Ordering::Relaxed),
         last: now(),
         memory: memory()?,
-        cpu: cpu()?,
+        cpu: cpu::of(std::process::id()).unwrap_or_default().as_micros() as u64,
     };
     println!("{}", serde_json::to_string(&account)?);
     Ok(())
@@ -266,15 +268,4 @@ fn memory() -> Result<u64> {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return Ok(0) };
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
     Ok(line.trim().trim_end_matches("kB").trim().parse()?)
-}
-
-/// The processor time that this process took, the kernel's for it included, in microseconds; 0 where the system does not
-/// say.
-fn cpu() -> Result<u64> {
-    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return Ok(0) };
-    let (_, fields) = stat.rsplit_once(") ").context("/proc/self/stat names the program in brackets")?;
-    // utime and stime, the 14th and the 15th of all, in hundredths of a second.
-    let fields = fields.split(' ').skip(11).take(2);
-    let hundredths = fields.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(hundredths * 10_000)
 }

@@ -9,6 +9,7 @@
 //! what is printed.
 
 mod plan;
+mod cpu;
 mod figure;
 mod report;
 mod server;

@@ -8,10 +8,13 @@ use std::{
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::geteuid;
+
+use crate::cpu;
 
 /// See `server.sh`.
 const KEEPER: &str = include_str!("server.sh");
@@ -30,7 +33,7 @@ pub(crate) struct Server {
 struct Keeper {
     process: Child,
     input: Option<ChildStdin>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -74,11 +77,24 @@ impl Server {
             bail!("a Postgres server cannot be started: {}", said.trim());
         }
         let url = format!("postgres://headcount:{password}@127.0.0.1:{port}/postgres");
-        Ok(Self { url, keeper: Some(Keeper { process, input, _folder: folder }) })
+        Ok(Self { url, keeper: Some(Keeper { process, input, folder }) })
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The processor time that all its processes have taken so far; nothing if it is another's, or the system does not say.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        let folder = self.keeper.as_ref()?.folder.path();
+        let postmaster = fs::read_to_string(folder.join("data/postmaster.pid")).ok()?;
+        let postmaster = postmaster.lines().next()?.parse().ok()?;
+        // What has ended counts for the postmaster.
+        let mut total = cpu::of_its_ended_children(postmaster)?;
+        for process in cpu::children(postmaster) {
+            total += cpu::of(process).unwrap_or_default();
+        }
+        Some(total)
     }
 
     /// Whether it runs on this machine for the bench alone.

@@ -71,6 +71,11 @@ impl Stage {
         Ok(PgConnection::connect(self.server.url()).await?)
     }
 
+    /// The processor time that the server has taken so far, if it can be told.
+    pub(crate) fn server_cpu(&self) -> Option<Duration> {
+        self.server.cpu()
+    }
+
     /// What the server says of itself.
     pub(crate) async fn version(&self) -> Result<String> {
         let version = floor::version(&mut self.connect().await?).await?;

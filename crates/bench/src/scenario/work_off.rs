@@ -36,10 +36,15 @@ pub(super) async fn plain(stage: &Stage, floor_first: bool) -> Result<Vec<Sample
         let mut field = stage.field().await?;
         field.fill(jobs, noop).await?;
         let before = floor::log_position(&mut field.sql).await?;
+        let spent = stage.server_cpu();
         let done = work_off(stage, &field, jobs, processes).await?;
+        let spent = stage.server_cpu().zip(spent).map(|(after, before)| after.saturating_sub(before));
         let logged = floor::log_position(&mut field.sql).await? - before;
         if processes == 1 {
             let each = |total: f64| total / jobs as f64;
+            let server = spent.map(|spent| {
+                Sample::new("processor, server", Unit::MicrosecondsPerJob, each(spent.as_secs_f64() * 1e6))
+            });
             costs = vec![
                 Sample::new("processor, worker", Unit::MicrosecondsPerJob, each(done.cpu as f64)),
                 Sample::new("log of the server", Unit::BytesPerJob, each(logged as f64)),
@@ -49,6 +54,7 @@ pub(super) async fn plain(stage: &Stage, floor_first: bool) -> Result<Vec<Sample
                     each(floor::size(&mut field.sql, &field.schema).await? as f64),
                 ),
             ];
+            costs.extend(server);
         }
         field.clear().await?;
         let name = if processes == 1 { "one process".into() } else { format!("{processes} processes") };
