@@ -55,13 +55,15 @@ gate AS MATERIALIZED (
     ORDER BY l.place
 ), taken AS (
     DELETE FROM headcount.ready
-    WHERE id = ANY (ARRAY(
+    -- By place, which spares a walk down an index for each. A row that was changed as this statement began is locked
+    -- and, at its new place, not seen: the claim comes back short, and the sweep after a short one finds it.
+    WHERE ctid = ANY (ARRAY(
         -- The lanes come in order, so nothing is merged or sorted, and the outer LIMIT stops the walk: rows that are
         -- not taken are never locked, and rows that others have locked are made up for by the next lane.
-        SELECT r.id
+        SELECT r.place
         FROM lane l
         CROSS JOIN LATERAL (
-            SELECT r.id FROM headcount.ready r
+            SELECT r.ctid AS place FROM headcount.ready r
             WHERE r.queue = l.queue AND r.priority = l.priority AND r.seq >= l.seq
               -- Jobs of paused kinds that maintenance has not moved out of the way yet.
               AND r.kind <> ALL ((SELECT p.kinds FROM paused p)::text[])
@@ -74,6 +76,8 @@ gate AS MATERIALIZED (
     ))
     RETURNING id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
               timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra
+), got AS NOT MATERIALIZED (
+    SELECT * FROM taken UNION ALL SELECT * FROM suspect
 ), moved AS (
     -- From what the deletes gave back, never from the locking selects: a row skipped after a concurrent change would
     -- be claimed twice.
@@ -81,13 +85,11 @@ gate AS MATERIALIZED (
         id, queue, priority, seq, kind, payload, payload_codec, attempt, max_attempts, interruptions, deaths,
         timeout_ms, max_run_ms, options, enqueued_at, run_at, ready_at, meta, extra, boot, claim, started_at
     )
-    SELECT t.id, t.queue, t.priority, t.seq, t.kind, t.payload, t.payload_codec, t.attempt, t.max_attempts,
-           t.interruptions, t.deaths, t.timeout_ms, t.max_run_ms, t.options, t.enqueued_at, t.run_at, t.ready_at,
-           t.meta, t.extra, $1, $2, c.at
+    SELECT g.id, g.queue, g.priority, g.seq, g.kind, g.payload, g.payload_codec, g.attempt, g.max_attempts,
+           g.interruptions, g.deaths, g.timeout_ms, g.max_run_ms, g.options, g.enqueued_at, g.run_at, g.ready_at,
+           g.meta, g.extra, $1, $2, c.at
     FROM clock c
-    CROSS JOIN (SELECT * FROM taken UNION ALL SELECT * FROM suspect) t
-    RETURNING id, queue, priority, seq, kind, payload, attempt, max_attempts, interruptions, deaths, timeout_ms,
-              max_run_ms, options, enqueued_at, run_at, ready_at, started_at, meta
+    CROSS JOIN got g
 ), pending AS MATERIALIZED (
     -- A key of scope pending goes with the first claim.
     SELECT headcount.let_go(array_agg(t.id), array_agg(t.queue), array_agg(t.extra ->> 'key'))
@@ -102,24 +104,23 @@ gate AS MATERIALIZED (
            CASE WHEN EXISTS (SELECT FROM suspect) THEN -count(*) END,
            count(*), count(*), nullif(count(*) FILTER (WHERE s.late), 0), s.delay_bucket
     FROM (
-        SELECT m.queue, m.priority, m.kind,
-               m.started_at - m.ready_at > coalesce(
-                   (SELECT q.start_within_ms FROM headcount.queue q WHERE q.queue = m.queue), 60000
+        SELECT g.queue, g.priority, g.kind,
+               c.at - g.ready_at > coalesce(
+                   (SELECT q.start_within_ms FROM headcount.queue q WHERE q.queue = g.queue), 60000
                ) * interval '1 ms' AS late,
-               -- Bucket b holds delays up to 2^b ms.
-               width_bucket(m.started_at - m.ready_at, '{
-                   00:00:00.001001, 00:00:00.002001, 00:00:00.004001, 00:00:00.008001, 00:00:00.016001,
-                   00:00:00.032001, 00:00:00.064001, 00:00:00.128001, 00:00:00.256001, 00:00:00.512001,
-                   00:00:01.024001, 00:00:02.048001, 00:00:04.096001, 00:00:08.192001, 00:00:16.384001,
-                   00:00:32.768001, 00:01:05.536001, 00:02:11.072001, 00:04:22.144001, 00:08:44.288001,
-                   00:17:28.576001, 00:34:57.152001}'::interval[]) AS delay_bucket
-        FROM moved m
+               -- Bucket b holds delays up to 2^b ms. In seconds, and between two microseconds.
+               width_bucket(date_part('epoch', c.at - g.ready_at), '{
+                   0.0010005, 0.0020005, 0.0040005, 0.0080005, 0.0160005, 0.0320005, 0.0640005, 0.1280005, 0.2560005,
+                   0.5120005, 1.0240005, 2.0480005, 4.0960005, 8.1920005, 16.3840005, 32.7680005, 65.5360005,
+                   131.0720005, 262.1440005, 524.2880005, 1048.5760005, 2097.1520005}'::float8[]) AS delay_bucket
+        FROM clock c
+        CROSS JOIN got g
     ) s
     GROUP BY s.queue, s.priority, s.kind, s.delay_bucket
 )
-SELECT a.gate, a.recalls, a.suspects, a.asleep, m.id, m.queue, m.priority, m.seq, m.kind, m.payload::text AS payload,
-       m.attempt, m.max_attempts, m.interruptions, m.deaths, m.timeout_ms, m.max_run_ms, m.options::text AS options,
-       m.enqueued_at, m.run_at, m.ready_at, m.started_at, m.meta::text AS meta
+SELECT a.gate, a.recalls, a.suspects, a.asleep, g.id, g.queue, g.priority, g.seq, g.kind, g.payload::text AS payload,
+       g.attempt, g.max_attempts, g.interruptions, g.deaths, g.timeout_ms, g.max_run_ms, g.options::text AS options,
+       g.enqueued_at, g.run_at, g.ready_at, c.at AS started_at, g.meta::text AS meta
 FROM (
     SELECT
         CASE WHEN EXISTS (SELECT FROM gate) THEN 'open' ELSE coalesce(
@@ -144,5 +145,6 @@ FROM (
         (SELECT coalesce(g.queues, '{*}') <@ ARRAY(SELECT q.queue FROM headcount.queue q WHERE q.asleep)
          FROM gate g) IS TRUE AS asleep
 ) a
-LEFT JOIN moved m ON true
+CROSS JOIN clock c
+LEFT JOIN got g ON true
 WHERE (SELECT count(*) FROM pending) >= 0

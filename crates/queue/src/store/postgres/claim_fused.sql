@@ -6,15 +6,10 @@
 -- search (width_bucket), not by a join with unnest, whose plan on wrong estimates takes seconds.
 WITH ended AS (
     DELETE FROM headcount.running
-    WHERE id = ANY (ARRAY(
-        SELECT r.id FROM headcount.running r
-        WHERE r.id = ANY ($9::bigint[])
-          -- boot + 0: not by the index of tokens, where all that this worker ever claimed lies dead under an old
-          -- snapshot.
-          AND r.boot + 0 = $1 AND r.claim = ($11::bigint[])[width_bucket(r.id, $9::bigint[])]
-        ORDER BY r.id
-        FOR UPDATE
-    ))
+    -- In the order of the ids, as every statement that takes several: the index is walked in it.
+    WHERE id = ANY ($9::bigint[])
+      -- boot + 0: not by the index of tokens, where all that this worker ever claimed lies dead under an old snapshot.
+      AND boot + 0 = $1 AND claim = ($11::bigint[])[width_bucket(id, $9::bigint[])]
     RETURNING id, queue, priority, kind, extra, payload IS NULL AS long,
               -- A fresh seq: it was promoted, or retried by hand, which sets the counts back.
               attempt > 0 OR interruptions > 0 OR seq <> id AS tried
