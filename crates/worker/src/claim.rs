@@ -2,7 +2,7 @@
 //!
 //! It is a loop over what happens: an answer of the store, attempts that ended, orders that a beat brought, a word to
 //! stop, a wake-up. At most one call to the store is under way, and all state is the dispatcher's own, so nothing here
-//! needs a lock but [`Hands`], which the heartbeat reads.
+//! needs a lock but [`Hands`], which the heartbeat reads, and [`Slots`], which go on by themselves.
 //!
 //! Settling and claiming share a call: what ended meanwhile goes with the next claim. While a call is under way, slots
 //! go on with the buffer, and ends gather for the next call: the slower the store, the larger the batches.
@@ -13,7 +13,6 @@ mod end;
 mod pace;
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,38 +22,30 @@ use std::{
 
 use futures::future::BoxFuture;
 use headcount_queue::{
-    Attempt, Queue, Stop,
-    store::{BootId, Claim, ClaimedJob, Claimer, Token, Verdict, WorkerState},
+    Queue,
+    store::{BootId, ClaimedJob, Claimer, Verdict, WorkerState},
 };
 use tokio::{
     pin, select,
-    sync::{Notify, mpsc, watch},
-    task::AbortHandle,
+    sync::{Notify, mpsc},
 };
-use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
 use crate::{
     Error, Exit,
     config::Config,
     drain::{Phase, Stopper},
-    hands::{Hands, Key, Place, key},
+    hands::{Hands, Place, key},
     heartbeat::Orders,
     outage::{Outage, jittered},
     registry::Registry,
-    run::{self, Ended},
+    run::Ended,
     settle::{Outbox, settlement},
+    slots::{Alarm, End, Slots},
     verbosity::tell,
 };
 use call::Answer;
 use doze::Doze;
 use pace::{HOLD, Pace};
-
-/// Ends of attempts taken up at once.
-const ENDS: usize = 512;
-
-/// An end of an attempt, on its way from its task. None: the task was dropped without one.
-type Report = (Key, Option<Ended>);
 
 /// See the module.
 pub(crate) struct Dispatcher {
@@ -71,10 +62,7 @@ pub(crate) struct Dispatcher {
     claim: i64,
     registrations: u32,
 
-    buffer: VecDeque<Buffered>,
-    running: HashMap<Key, Running>,
-    tasks: TaskTracker,
-    ended: mpsc::UnboundedSender<Report>,
+    slots: Arc<Slots>,
     outbox: Outbox,
     outage: Outage,
 
@@ -90,8 +78,6 @@ pub(crate) struct Dispatcher {
     suspects: Option<(Instant, Duration)>,
     /// The number of the beat that must have named the buffered jobs before they start.
     named_by: Option<u64>,
-    /// How many attempts were started.
-    started: u64,
     found: Found,
 
     state: WorkerState,
@@ -117,21 +103,6 @@ enum Found {
     Empty,
 }
 
-/// A job that waits for a slot.
-struct Buffered {
-    job: Arc<ClaimedJob>,
-    stop: watch::Sender<Option<Stop>>,
-    since: Instant,
-}
-
-/// A job in a slot.
-struct Running {
-    token: Token,
-    task: AbortHandle,
-    since: Instant,
-    suspect: bool,
-}
-
 /// What the dispatcher listens to.
 pub(crate) struct Ears {
     pub(crate) orders: mpsc::UnboundedReceiver<Orders>,
@@ -148,9 +119,10 @@ impl Dispatcher {
         registry: Arc<Registry>,
         hands: Arc<Hands>,
         stopper: Stopper,
-    ) -> (Self, Reports) {
-        let (ended, reports) = mpsc::unbounded_channel();
-        let dispatcher = Self {
+    ) -> Self {
+        // Its store as what workers use of it: an upcast, not a copy.
+        let slots = Slots::new(&config, queue.store().clone(), Arc::clone(&registry), Arc::clone(&hands));
+        Self {
             config,
             queue,
             registry,
@@ -160,10 +132,7 @@ impl Dispatcher {
             claimer: None,
             claim: 0,
             registrations: 0,
-            buffer: VecDeque::new(),
-            running: HashMap::new(),
-            tasks: TaskTracker::new(),
-            ended,
+            slots: Arc::new(slots),
             outbox: Outbox::default(),
             outage: Outage::of("claiming and settling jobs"),
             pace: Pace::new(),
@@ -173,7 +142,6 @@ impl Dispatcher {
             retry_at: None,
             suspects: None,
             named_by: None,
-            started: 0,
             found: Found::Something,
             state: WorkerState::Active,
             yields: false,
@@ -183,12 +151,11 @@ impl Dispatcher {
             dropped: false,
             given_back: 0,
             broken: None,
-        };
-        (dispatcher, Reports(reports))
+        }
     }
 
     /// Runs until there is a reason to end. What is still under way then is dropped with the dispatcher.
-    pub(crate) async fn run(&mut self, mut ears: Ears, mut reports: Reports) -> Result<Exit, Error> {
+    pub(crate) async fn run(&mut self, mut ears: Ears) -> Result<Exit, Error> {
         let mut phases = self.stopper.watch();
         let queue = self.queue.clone();
         // Listening before the first claim is sent, and without a gap: an enqueue between a look and a wait is not
@@ -197,15 +164,16 @@ impl Dispatcher {
         pin!(wake);
         wake.as_mut().enable();
         let mut call: Option<BoxFuture<'static, Answer>> = None;
-        let mut ends = Vec::with_capacity(ENDS);
+        let slots = Arc::clone(&self.slots);
         loop {
             let now = Instant::now();
             // One that is about to end when nothing is left to do has no use for sleep.
             self.doze.hears = ears.hears.load(Ordering::Relaxed) && !self.config.exit_if_empty;
+            self.take_ends(self.slots.take_ended());
             self.obey(*phases.borrow_and_update());
             if let Some(deadlines) = self.deadlines() {
                 if now >= deadlines.drop_at && !self.dropped {
-                    self.drop_running(deadlines, &mut reports).await;
+                    self.drop_running(deadlines).await;
                 }
                 if now >= deadlines.out_at {
                     return Ok(self.stopped());
@@ -219,13 +187,14 @@ impl Dispatcher {
             if call.is_none() {
                 call = self.next_call(now);
             }
+            self.slots.set_alarm(self.alarm(now, call.is_some()));
             let wake_at = self.wake_at(now, call.is_some());
             select! {
                 answer = async { call.as_mut().expect("guarded by the condition").await }, if call.is_some() => {
                     call = None;
                     self.answered(answer)?;
                 }
-                _ = reports.0.recv_many(&mut ends, ENDS) => self.take_ends(&mut ends),
+                () = slots.rung() => {}
                 Some(orders) = ears.orders.recv() => self.follow(orders),
                 _ = phases.changed() => {}
                 () = &mut wake => {
@@ -249,7 +218,7 @@ impl Dispatcher {
 
     /// How many more attempts may be started, where that is limited.
     fn attempts_left(&self) -> Option<u64> {
-        self.config.exit_after.map(|limit| limit.saturating_sub(self.started))
+        self.config.exit_after.map(|limit| limit.saturating_sub(self.slots.started()))
     }
 
     /// Whether handlers may be started: not by a worker that others may by now have taken for dead.
@@ -267,7 +236,7 @@ impl Dispatcher {
             sooner(Some(if self.dropped { deadlines.out_at } else { deadlines.drop_at }));
         }
         sooner(self.stopped_at.map(|at| at + end::LAST_CALL));
-        sooner(self.buffer.front().map(|front| front.since + HOLD * 2));
+        sooner(self.slots.waiting_since().map(|since| since + HOLD * 2));
         if !calling {
             // A pause after a failure holds up everything but what is to be sent again.
             let pause = self.retry_at.filter(|_| !self.outbox.owes()).unwrap_or(now);
@@ -280,45 +249,35 @@ impl Dispatcher {
 
     /// Hands buffered jobs to free slots.
     fn start_jobs(&mut self) {
-        if self.buffer.is_empty() || !self.is_seen() {
-            return;
-        }
         if let Some(number) = self.named_by {
             if !self.hands.has_heard(number) {
                 return;
             }
             self.named_by = None;
+            self.slots.let_go();
         }
-        let free = (self.config.slots as usize).saturating_sub(self.running.len());
-        let starting: Vec<Buffered> = self.buffer.drain(..free.min(self.buffer.len())).collect();
-        self.hands.moved(starting.iter().map(|buffered| key(&buffered.job)), Place::Started);
-        for buffered in starting {
-            self.start(buffered);
-        }
+        self.slots.fill();
     }
 
-    fn start(&mut self, Buffered { job, stop, since: _ }: Buffered) {
-        self.started += 1;
-        let (key, token, suspect) = (key(&job), job.token, job.is_suspect());
-        let mut reporter = Reporter { key, ended: Some(self.ended.clone()) };
-        let span = tracing::info_span!("job", id = %job.id, kind = job.kind, attempt = job.attempt);
-        let (grace, verbosity) = (self.config.cancel_grace, self.config.verbosity);
-        // Its store as what workers use of it: an upcast, not a copy.
-        let store: Arc<dyn Claim> = self.queue.store().clone();
-        let attempt = Attempt::new(job, stop.subscribe(), store);
-        let attempt = run::attempt(Arc::clone(&self.registry), attempt, stop, grace, verbosity);
-        let task = async move { reporter.report(attempt.await) };
-        let task = self.tasks.spawn(task.instrument(span)).abort_handle();
-        self.running.insert(key, Running { token, task, since: Instant::now(), suspect });
+    /// When slots are to wake the dispatcher: when there is something that it would do.
+    fn alarm(&self, now: Instant, calling: bool) -> Alarm {
+        let ended = if !self.outbox.has_new() {
+            // The first one's time begins to run.
+            Some(1)
+        } else if calling {
+            None
+        } else {
+            Some(self.outbox.room())
+        };
+        let claims = !calling && self.may_claim() && (self.woken || self.poll_at <= now);
+        let waiting = claims.then(|| self.pace.low(self.turning(now)));
+        Alarm { ended, waiting }
     }
 
     /// Takes up the ends of attempts.
-    fn take_ends(&mut self, ends: &mut Vec<Report>) {
-        let mut settled = Vec::with_capacity(ends.len());
-        for (key, ended) in ends.drain(..) {
-            // Not running any more: taken away, or dropped at the deadline, and its end is void.
-            let Some(running) = self.running.remove(&key) else { continue };
-            let ended = ended.unwrap_or_else(|| Ended {
+    fn take_ends(&mut self, ends: Vec<End>) {
+        for End { key, running, how } in ends {
+            let ended = how.unwrap_or_else(|| Ended {
                 verdict: Some(Verdict::Interrupt { reason: "its task was ended from outside the worker".into() }),
                 ran: running.since.elapsed(),
                 broken: None,
@@ -332,14 +291,10 @@ impl Dispatcher {
                 self.stopper.stop();
             }
             match ended.verdict {
-                Some(verdict) => {
-                    self.outbox.push(settlement(key.0, running.token, verdict, ended.ran));
-                    settled.push(key);
-                }
+                Some(verdict) => self.outbox.push(settlement(key.0, running.token, verdict, ended.ran)),
                 None => self.hands.forget([key]),
             }
         }
-        self.hands.moved(settled, Place::Settled);
     }
 
     /// What a beat brought. Running handlers know already; buffered jobs never start.
@@ -359,21 +314,16 @@ impl Dispatcher {
         }
         self.spares = orders.spares;
         for &lost in &orders.lost {
-            if self.unbuffer(lost).is_some() {
+            if self.slots.unbuffer(lost).is_some() {
                 self.hands.forget([lost]);
             }
         }
         for &cancelled in &orders.cancelled {
-            if let Some(buffered) = self.unbuffer(cancelled) {
+            if let Some(job) = self.slots.unbuffer(cancelled) {
                 let reason = "cancelled before it started".into();
-                self.settle_unstarted(&buffered.job, Verdict::Cancelled { reason });
+                self.settle_unstarted(&job, Verdict::Cancelled { reason });
             }
         }
-    }
-
-    fn unbuffer(&mut self, wanted: Key) -> Option<Buffered> {
-        let at = self.buffer.iter().position(|buffered| key(&buffered.job) == wanted)?;
-        self.buffer.remove(at)
     }
 
     /// The store has said in which state it sees this worker.
@@ -395,14 +345,11 @@ impl Dispatcher {
 
     /// The store takes this worker for dead, or does not know it: all it held is taken away.
     fn begin_anew(&mut self) {
-        tracing::warn!(running = self.running.len(), "taken for dead: dropping all jobs and registering anew");
+        tracing::warn!(running = self.slots.running(), "taken for dead: dropping all jobs and registering anew");
         if let Some(boot) = self.boot.take() {
             self.hands.drop_all(boot);
         }
-        for (_, running) in self.running.drain() {
-            running.task.abort();
-        }
-        self.buffer.clear();
+        self.slots.clear();
         self.outbox.clear();
         self.named_by = None;
         self.suspects = None;
@@ -413,11 +360,11 @@ impl Dispatcher {
 
     /// Gives back what has not started: all of it when no more may start here, and what was kept waiting for too long.
     fn tidy_buffer(&mut self, now: Instant) {
-        let Some(front) = self.buffer.front() else { return };
+        let Some(since) = self.slots.waiting_since() else { return };
         let over = self.phase != Phase::Running || self.state != WorkerState::Active;
         // A buffer that waits for a beat is not stalled by long jobs.
-        let stalled = now.duration_since(front.since) >= HOLD * 2
-            && self.running.len() >= self.config.slots as usize
+        let stalled = now.duration_since(since) >= HOLD * 2
+            && self.slots.free() == 0
             && self.named_by.is_none();
         if !over && !stalled {
             return;
@@ -425,8 +372,8 @@ impl Dispatcher {
         if stalled && !over {
             self.pace.stalled();
         }
-        for buffered in std::mem::take(&mut self.buffer) {
-            self.settle_unstarted(&buffered.job, Verdict::Return);
+        for job in self.slots.unbuffer_all() {
+            self.settle_unstarted(&job, Verdict::Return);
         }
         self.named_by = None;
     }
@@ -439,39 +386,9 @@ impl Dispatcher {
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
-        for running in self.running.values() {
-            running.task.abort();
-        }
+        self.slots.clear();
         if let Some(boot) = self.boot {
             self.hands.drop_all(boot);
         }
-    }
-}
-
-/// The receiving end of the attempts' reports.
-pub(crate) struct Reports(mpsc::UnboundedReceiver<Report>);
-
-/// Reports the end of an attempt, also when its task is dropped or panics: else its slot would be lost.
-struct Reporter {
-    key: Key,
-    ended: Option<mpsc::UnboundedSender<Report>>,
-}
-
-impl Reporter {
-    fn report(&mut self, ended: Ended) {
-        self.send(Some(ended));
-    }
-
-    fn send(&mut self, ended: Option<Ended>) {
-        if let Some(sender) = self.ended.take() {
-            // Nobody listens any more once the worker has ended.
-            let _ = sender.send((self.key, ended));
-        }
-    }
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        self.send(None);
     }
 }

@@ -145,6 +145,16 @@ impl Hands {
         }
     }
 
+    /// One ended, and its slot went on with the other.
+    pub(crate) fn went_on(&self, settled: Option<Key>, started: Option<Key>) {
+        let mut inner = self.lock();
+        for (key, place) in [(settled, Place::Settled), (started, Place::Started)] {
+            if let Some(held) = key.and_then(|key| inner.held.get_mut(&key)) {
+                held.place = place;
+            }
+        }
+    }
+
     /// The store has acknowledged these, or they were taken away.
     pub(crate) fn forget(&self, keys: impl IntoIterator<Item = Key>) {
         let mut inner = self.lock();

@@ -15,6 +15,7 @@ mod worker;
 mod run;
 mod hands;
 mod settle;
+mod slots;
 mod claim;
 mod heartbeat;
 mod pulse;

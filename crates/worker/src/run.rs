@@ -59,7 +59,7 @@ enum End {
 
 /// Runs one attempt to its end.
 pub(crate) async fn attempt(
-    registry: Arc<Registry>,
+    registry: &Registry,
     attempt: Attempt,
     stop: watch::Sender<Option<Stop>>,
     cancel_grace: Duration,

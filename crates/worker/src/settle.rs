@@ -44,6 +44,11 @@ impl Outbox {
         !self.pending.is_empty()
     }
 
+    /// So many more, and they are sent without waiting.
+    pub(crate) fn room(&self) -> usize {
+        FLUSH_AT.saturating_sub(self.pending.len())
+    }
+
     /// When something must be sent at the latest, whatever else happens.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         if !self.again.is_empty() {

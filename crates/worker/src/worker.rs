@@ -130,8 +130,8 @@ impl Worker {
             upkeep.spawn(waking::listen(store.clone(), config.queues.clone(), Arc::clone(&poke), Arc::clone(&hears)));
         }
 
-        let (mut dispatcher, reports) = Dispatcher::new(config, queue, registry, hands, stopper);
-        let exit = dispatcher.run(Ears { orders: ordered, poke, hears }, reports).await;
+        let mut dispatcher = Dispatcher::new(config, queue, registry, hands, stopper);
+        let exit = dispatcher.run(Ears { orders: ordered, poke, hears }).await;
 
         drop(upkeep);
         // A beat after the farewell would only be told that the worker is dead.

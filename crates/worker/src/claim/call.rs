@@ -8,11 +8,11 @@ use headcount_queue::{
     store::{BootId, Claimed, ClaimedJob, Claimer, Gate, NewWorker, Outstanding, Settlement, Want, WorkerState},
 };
 
-use super::{Buffered, Dispatcher, Found, HOLD, jittered};
+use super::{Dispatcher, Found, HOLD, jittered};
 use crate::{
     Error,
     drain::Phase,
-    hands::{Place, key},
+    hands::Place,
     settle,
     verbosity::tell,
 };
@@ -74,7 +74,7 @@ impl Dispatcher {
         let jobs = if self.may_claim() { self.room(now) } else { 0 };
         let claims = jobs > 0 && (self.woken || self.poll_at <= now);
         // Free slots and nothing to give them: what has ended need not wait for company.
-        let dry = self.buffer.is_empty() && jobs > 0 || self.phase != Phase::Running;
+        let dry = self.slots.waiting() == 0 && jobs > 0 || self.phase != Phase::Running;
         let settles = self.outbox.has_new() && (dry || self.outbox.due_at().is_some_and(|at| at <= now));
         if !claims && !settles {
             return None;
@@ -130,30 +130,32 @@ impl Dispatcher {
 
     /// A suspect runs alone, so that its process's death would certainly be its own.
     fn runs_a_suspect(&self) -> bool {
-        self.running.values().any(|running| running.suspect)
-            || self.buffer.iter().any(|buffered| buffered.job.is_suspect())
+        self.slots.hold_a_suspect()
     }
 
     /// A suspect that finds no empty process for long is made one: this worker lets its jobs end and claims no others.
     fn makes_room_for_a_suspect(&self) -> bool {
         self.suspects.is_some_and(|(since, patience)| since.elapsed() > patience)
-            && !(self.running.is_empty() && self.buffer.is_empty())
+            && !self.slots.is_empty()
     }
 
     /// How many jobs to ask for.
     fn room(&self, now: Instant) -> u32 {
-        let running = self.running.len() as u32;
-        let free = self.config.slots.saturating_sub(running);
-        // Slots held for longer than a buffered job should wait do not turn over: they count for nothing.
-        let turning = self.running.values().filter(|running| now.duration_since(running.since) < HOLD).count();
-        let turning = turning as u32 + free;
-        let turning = if self.suspects.is_some() || self.state != WorkerState::Active { 0 } else { turning };
-        let buffered = self.buffer.len() as u32;
+        let (free, buffered) = (self.slots.free() as u32, self.slots.waiting() as u32);
+        let turning = self.turning(now);
         let room = self.pace.want(free, turning, buffered);
         match self.attempts_left() {
             Some(left) => room.min(left.saturating_sub(u64::from(buffered)).try_into().unwrap_or(u32::MAX)),
             None => room,
         }
+    }
+
+    /// How many slots turn over: those that are held for longer than a buffered job should wait count for nothing.
+    pub(super) fn turning(&self, now: Instant) -> u32 {
+        if self.suspects.is_some() || self.state != WorkerState::Active {
+            return 0;
+        }
+        self.slots.turning(now, HOLD) as u32
     }
 
     /// Takes up an answer.
@@ -291,15 +293,12 @@ impl Dispatcher {
     /// its process within a beat's time would never be counted as started, and would do so for ever.
     fn take_in(&mut self, jobs: Vec<ClaimedJob>) {
         let Some(first) = jobs.first() else { return };
-        let (claim, since) = (first.token.claim, Instant::now());
-        let name_first = self.started == 0 || jobs.iter().any(ClaimedJob::is_suspect);
+        let claim = first.token.claim;
+        let name_first = self.slots.started() == 0 || jobs.iter().any(ClaimedJob::is_suspect);
         let stops = self.hands.answered(claim, &jobs);
-        for (job, stop) in jobs.into_iter().zip(stops) {
-            self.buffer.push_back(Buffered { job: job.into(), stop, since });
-        }
+        self.slots.take_in(jobs.into_iter().zip(stops), name_first);
         if name_first {
-            let free = (self.config.slots as usize).saturating_sub(self.running.len());
-            self.hands.moved(self.buffer.iter().take(free).map(|buffered| key(&buffered.job)), Place::Started);
+            self.hands.moved(self.slots.next_up(), Place::Started);
             self.named_by = Some(self.hands.want_beat());
         }
     }

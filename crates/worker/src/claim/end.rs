@@ -8,11 +8,11 @@ use headcount_queue::{
 };
 use tokio::time::timeout;
 
-use super::{Dispatcher, Found, Report, Reports, Running};
+use super::{Dispatcher, Found};
 use crate::{
     Exit,
     drain::{Deadlines, Phase},
-    hands::{Key, Place},
+    hands::Place,
     settle::settlement,
     verbosity::tell,
 };
@@ -31,7 +31,7 @@ impl Dispatcher {
         }
         self.phase = phase;
         self.stopped_at.get_or_insert_with(Instant::now);
-        let (running, verbosity) = (self.running.len(), self.config.verbosity);
+        let (running, verbosity) = (self.slots.running(), self.config.verbosity);
         match phase {
             Phase::Running => {}
             Phase::Finish => tell!(verbosity, running, "finishing: nothing more is claimed"),
@@ -57,7 +57,7 @@ impl Dispatcher {
         if [self.outage.lasts(), self.hands.unheard_for()].into_iter().flatten().any(|lasts| lasts > patience) {
             return Some(Exit::StoreLost);
         }
-        if !(self.running.is_empty() && self.buffer.is_empty() && self.outbox.is_empty()) {
+        if !(self.slots.is_empty() && self.outbox.is_empty()) {
             return None;
         }
         if self.phase != Phase::Running {
@@ -86,24 +86,20 @@ impl Dispatcher {
 
     /// Drops the handlers that have not ended by the deadline, waits for what they leave behind to end, and gives
     /// their jobs back.
-    pub(super) async fn drop_running(&mut self, deadlines: Deadlines, reports: &mut Reports) {
+    pub(super) async fn drop_running(&mut self, deadlines: Deadlines) {
         self.dropped = true;
-        if self.running.is_empty() {
+        if self.slots.running() == 0 {
             return;
         }
-        for running in self.running.values() {
-            running.task.abort();
-        }
-        self.tasks.close();
         // In two halves: a handler that blocks its thread must not use up the time for ending child processes.
         let half = deadlines.to_close() / 2;
-        let _ = timeout(half, self.tasks.wait()).await;
+        self.slots.drop_running(half).await;
         let _ = timeout(half, self.registry.close(half)).await;
+        let mut unfinished = self.slots.take_running();
         // Those that ended in the last moment count as they ended.
-        let mut ends: Vec<Report> = std::iter::from_fn(|| reports.0.try_recv().ok()).collect();
-        ends.retain(|(_, ended)| ended.is_some());
-        self.take_ends(&mut ends);
-        let unfinished: Vec<(Key, Running)> = self.running.drain().collect();
+        let (ended, dropped): (Vec<_>, Vec<_>) = self.slots.take_ended().into_iter().partition(|end| end.how.is_some());
+        self.take_ends(ended);
+        unfinished.extend(dropped.into_iter().map(|end| (end.key, end.running)));
         self.given_back += unfinished.len();
         self.hands.moved(unfinished.iter().map(|&(key, _)| key), Place::Settled);
         for (key, running) in unfinished {

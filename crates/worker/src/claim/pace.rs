@@ -48,10 +48,15 @@ impl Pace {
     /// buffer is half empty.
     pub(super) fn want(&self, free: u32, turning: u32, buffered: u32) -> u32 {
         let target = self.buffer(turning);
-        if buffered >= free && buffered - free > target / 2 || free + target == 0 {
+        if buffered >= free && buffered - free > self.low(turning) as u32 || free + target == 0 {
             return 0;
         }
         (free + target).saturating_sub(buffered).min(MOST)
+    }
+
+    /// With all slots taken, it asks for jobs when no more than so many are left in the buffer.
+    pub(super) fn low(&self, turning: u32) -> usize {
+        (self.buffer(turning) / 2) as usize
     }
 
     /// The wait after a claim that brought fewer jobs than wanted: a quarter of the poll interval after one that
