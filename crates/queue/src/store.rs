@@ -220,6 +220,12 @@ pub trait Claim: fmt::Debug + Send + Sync {
     /// [`Error::TakenAway`](crate::Error::TakenAway) if the token no longer holds.
     async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()>;
 
+    /// How many [claimers](Claim::claimer) of one worker may usefully be at work at the same time. Default 1: where writers
+    /// wait for each other, a second one only waits.
+    fn claimers(&self) -> usize {
+        1
+    }
+
     /// A handle for the heartbeat, with a connection of its own that nothing else uses; to be called on the runtime
     /// that will use it. A store that has only one connection returns a handle that shares it.
     async fn heart(&self) -> Result<Arc<dyn Claim>>;

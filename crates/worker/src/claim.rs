@@ -1,11 +1,11 @@
 //! The dispatcher: the one place that claims, hands jobs to slots, and settles.
 //!
 //! It is a loop over what happens: an answer of the store, attempts that ended, orders that a beat brought, a word to
-//! stop, a wake-up. At most one call to the store is under way, and all state is the dispatcher's own, so nothing here
-//! needs a lock but [`Hands`], which the heartbeat reads, and [`Slots`], which go on by themselves.
+//! stop, a wake-up. All state is the dispatcher's own, so nothing here needs a lock but [`Hands`], which the heartbeat reads, and [`Slots`], which go on by themselves.
 //!
 //! Settling and claiming share a call: what ended meanwhile goes with the next claim. While a call is under way, slots
-//! go on with the buffer, and ends gather for the next call: the slower the store, the larger the batches.
+//! go on with the buffer, and ends gather for the next call: the slower the store, the larger the batches. Where the store
+//! can do two things at once, and one call brings no more than the slots work off meanwhile, a second is made beside it.
 
 mod call;
 mod doze;
@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use headcount_queue::{
     Queue,
     store::{BootId, ClaimedJob, Claimer, Verdict, WorkerState},
@@ -55,9 +55,11 @@ pub(crate) struct Dispatcher {
     hands: Arc<Hands>,
     stopper: Stopper,
 
-    /// The registration and its claimer; the claimer is away while a call is under way.
+    /// The registration, and its claimers that are not away with a call.
     boot: Option<BootId>,
-    claimer: Option<Box<dyn Claimer>>,
+    claimers: Vec<Box<dyn Claimer>>,
+    /// The claims under way.
+    asked: Vec<Asked>,
     /// The number of the latest claim. It goes on over registrations, so that no key ever comes twice.
     claim: i64,
     registrations: u32,
@@ -90,6 +92,15 @@ pub(crate) struct Dispatcher {
     dropped: bool,
     given_back: usize,
     broken: Option<String>,
+}
+
+/// A claim under way.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    claim: i64,
+    jobs: u32,
+    /// It may bring a suspect, beside which nothing else may be claimed.
+    alone: bool,
 }
 
 /// What is known of the queues' being empty.
@@ -129,7 +140,8 @@ impl Dispatcher {
             hands,
             stopper,
             boot: None,
-            claimer: None,
+            claimers: Vec::new(),
+            asked: Vec::new(),
             claim: 0,
             registrations: 0,
             slots: Arc::new(slots),
@@ -163,7 +175,7 @@ impl Dispatcher {
         let wake = queue.wake().notified();
         pin!(wake);
         wake.as_mut().enable();
-        let mut call: Option<BoxFuture<'static, Answer>> = None;
+        let mut calls: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
         let slots = Arc::clone(&self.slots);
         loop {
             let now = Instant::now();
@@ -179,21 +191,19 @@ impl Dispatcher {
                     return Ok(self.stopped());
                 }
             }
-            if let Some(exit) = self.is_over(call.is_some()) {
+            if let Some(exit) = self.is_over(!calls.is_empty()) {
                 return Ok(exit);
             }
             self.tidy_buffer(now);
             self.start_jobs();
-            if call.is_none() {
-                call = self.next_call(now);
+            while let Some(call) = self.next_call(now, calls.len()) {
+                calls.push(call);
             }
-            self.slots.set_alarm(self.alarm(now, call.is_some()));
-            let wake_at = self.wake_at(now, call.is_some());
+            let may_call = self.may_call(calls.len());
+            self.slots.set_alarm(self.alarm(now, may_call));
+            let wake_at = self.wake_at(now, may_call);
             select! {
-                answer = async { call.as_mut().expect("guarded by the condition").await }, if call.is_some() => {
-                    call = None;
-                    self.answered(answer)?;
-                }
+                Some(answer) = calls.next() => self.answered(answer)?,
                 () = slots.rung() => {}
                 Some(orders) = ears.orders.recv() => self.follow(orders),
                 _ = phases.changed() => {}
@@ -227,7 +237,7 @@ impl Dispatcher {
     }
 
     /// When to look around again though nothing has happened.
-    fn wake_at(&self, now: Instant, calling: bool) -> Instant {
+    fn wake_at(&self, now: Instant, may_call: bool) -> Instant {
         let tick = Duration::from_secs(1).min(self.config.store_patience / 4);
         let mut at = now + tick;
         // What is due already and was not done does not wait for time.
@@ -237,7 +247,7 @@ impl Dispatcher {
         }
         sooner(self.stopped_at.map(|at| at + end::LAST_CALL));
         sooner(self.slots.waiting_since().map(|since| since + HOLD * 2));
-        if !calling {
+        if may_call {
             // A pause after a failure holds up everything but what is to be sent again.
             let pause = self.retry_at.filter(|_| !self.outbox.owes()).unwrap_or(now);
             sooner(Some(pause));
@@ -260,17 +270,18 @@ impl Dispatcher {
     }
 
     /// When slots are to wake the dispatcher: when there is something that it would do.
-    fn alarm(&self, now: Instant, calling: bool) -> Alarm {
+    fn alarm(&self, now: Instant, may_call: bool) -> Alarm {
         let ended = if !self.outbox.has_new() {
             // The first one's time begins to run.
             Some(1)
-        } else if calling {
-            None
-        } else {
+        } else if may_call {
             Some(self.outbox.room())
+        } else {
+            None
         };
-        let claims = !calling && self.may_claim() && (self.woken || self.poll_at <= now);
-        let waiting = claims.then(|| self.pace.low(self.turning(now)));
+        let claims = may_call && self.may_claim() && (self.woken || self.poll_at <= now);
+        let low = || self.pace.low(self.turning(now)).checked_sub(self.asked() as usize);
+        let waiting = if claims { low() } else { None };
         Alarm { ended, waiting }
     }
 
@@ -354,7 +365,8 @@ impl Dispatcher {
         self.named_by = None;
         self.suspects = None;
         self.spares.clear();
-        self.claimer = None;
+        self.claimers.clear();
+        self.asked.clear();
         self.state = WorkerState::Active;
     }
 

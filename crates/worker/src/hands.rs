@@ -2,7 +2,7 @@
 //! own thread. A plain mutex, so that neither needs the other's runtime.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -52,7 +52,9 @@ struct Inner {
     /// None between two registrations.
     boot: Option<BootId>,
     held: HashMap<Key, Held>,
-    through: i64,
+    /// The claims that were sent and not yet answered or given up, and the latest that was.
+    asked: BTreeSet<i64>,
+    answered: i64,
     /// How many snapshots were taken, and the latest that the store has heard.
     taken: u64,
     beaten: u64,
@@ -76,7 +78,8 @@ impl Hands {
         let inner = Inner {
             boot: None,
             held: HashMap::new(),
-            through: 0,
+            asked: BTreeSet::new(),
+            answered: 0,
             taken: 0,
             beaten: 0,
             beaten_at: Instant::now(),
@@ -106,18 +109,23 @@ impl Hands {
             return;
         }
         inner.boot = None;
+        inner.asked.clear();
         for (_, held) in inner.held.drain() {
             tell(&held.stop, Stop::TakenAway);
         }
+    }
+
+    /// A claim is sent.
+    pub(crate) fn asked(&self, claim: i64) {
+        self.lock().asked.insert(claim);
     }
 
     /// A claim was answered. Its jobs and its number become visible to the heartbeat together: a beat between the two
     /// would have the jobs given back under our hands.
     pub(crate) fn answered(&self, claim: i64, jobs: &[ClaimedJob]) -> Vec<watch::Sender<Option<Stop>>> {
         let mut inner = self.lock();
-        if claim > 0 {
-            inner.through = claim;
-        }
+        inner.asked.remove(&claim);
+        inner.answered = inner.answered.max(claim);
         let held = jobs.iter().map(|job| {
             let stop = watch::Sender::new(None);
             (key(job), stop)
@@ -206,7 +214,10 @@ impl Hands {
         let mut holds: Vec<Key> = inner.held.keys().copied().collect();
         holds.sort_unstable();
         let started = holds.iter().filter(|key| inner.held[key].place == Place::Started).map(|key| key.0).collect();
-        let beat = Beat { boot, holds, started, through: inner.through, grace: self.grace };
+        // Nothing is known yet of a claim that is under way, nor is it told of later ones: what those have brought is
+        // held, or will be looked for when the earlier one is known.
+        let through = inner.asked.first().map_or(inner.answered, |claim| claim - 1);
+        let beat = Beat { boot, holds, started, through, grace: self.grace };
         Some(Snapshot { beat, number: inner.taken, at: Instant::now() })
     }
 
@@ -290,6 +301,22 @@ mod tests {
         hands.give_up(4);
         let beat = hands.snapshot().unwrap().beat;
         assert_eq!((beat.through, beat.holds), (4, vec![(JobId(2), 3)]));
+    }
+
+    #[test]
+    fn a_beat_vouches_for_no_claim_that_is_under_way() {
+        let hands = Hands::new(None);
+        hands.registered(BootId(7), Instant::now());
+        let through = || hands.snapshot().unwrap().beat.through;
+        for claim in [1, 2, 3] {
+            hands.asked(claim);
+        }
+        hands.answered(2, &[sample::job(1, 2)]);
+        assert_eq!(through(), 0, "its jobs may be on their way to us");
+        hands.answered(1, &[]);
+        assert_eq!(through(), 2);
+        hands.give_up(3);
+        assert_eq!(through(), 3);
     }
 
     #[test]

@@ -132,6 +132,10 @@ impl Claim for Faulty {
         self.claim.claimer(boot, queues, aging)
     }
 
+    fn claimers(&self) -> usize {
+        self.claim.claimers()
+    }
+
     async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {
         self.claim.listen(queues).await
     }

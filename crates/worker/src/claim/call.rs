@@ -1,4 +1,4 @@
-//! The dispatcher's calls to the store, one at a time: which is next, and what its answer means.
+//! The dispatcher's calls to the store: which is next, and what its answer means.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use headcount_queue::{
     store::{BootId, Claimed, ClaimedJob, Claimer, Gate, NewWorker, Outstanding, Settlement, Want, WorkerState},
 };
 
-use super::{Dispatcher, Found, HOLD, jittered};
+use super::{Asked, Dispatcher, Found, HOLD, jittered};
 use crate::{
     Error,
     drain::Phase,
@@ -38,8 +38,22 @@ pub(super) enum Answer {
 }
 
 impl Dispatcher {
-    /// The call that is due now, if one is.
-    pub(super) fn next_call(&mut self, now: Instant) -> Option<BoxFuture<'static, Answer>> {
+    /// Whether another call may be made beside so many.
+    pub(super) const fn may_call(&self, under_way: usize) -> bool {
+        // Of a registration that is gone, all calls come home first.
+        under_way == 0 || self.boot.is_some() && !self.claimers.is_empty()
+    }
+
+    /// How many jobs the claims under way may bring.
+    pub(super) fn asked(&self) -> u32 {
+        self.asked.iter().map(|asked| asked.jobs).sum()
+    }
+
+    /// The call that is due now beside so many, if one is.
+    pub(super) fn next_call(&mut self, now: Instant, under_way: usize) -> Option<BoxFuture<'static, Answer>> {
+        if !self.may_call(under_way) {
+            return None;
+        }
         if self.retry_at.is_some_and(|at| at > now) && !self.outbox.owes() {
             return None;
         }
@@ -52,6 +66,7 @@ impl Dispatcher {
             return self.next(owed, Want::default());
         }
         if self.found == Found::Nothing
+            && under_way == 0
             && self.hands.len() == 0
             && self.config.exit_if_empty
             && self.phase == Phase::Running
@@ -84,8 +99,11 @@ impl Dispatcher {
         if jobs > 0 {
             self.claim += 1;
             self.woken = false;
-            let (alone, sweep) = (self.hands.len() == settled.len(), self.doze.take_last_look());
+            let alone = self.asked.is_empty() && self.hands.len() == settled.len();
+            let sweep = self.doze.take_last_look();
             want = Want { claim: self.claim, jobs, alone, sweep, spares: self.spares.clone() };
+            self.hands.asked(self.claim);
+            self.asked.push(Asked { claim: self.claim, jobs, alone });
         }
         self.next(settled, want)
     }
@@ -111,7 +129,7 @@ impl Dispatcher {
     }
 
     fn next(&mut self, settled: Vec<Settlement>, want: Want) -> Option<BoxFuture<'static, Answer>> {
-        let mut claimer = self.claimer.take()?;
+        let mut claimer = self.claimers.pop()?;
         Some(Box::pin(async move {
             let answer = claimer.next(&settled, want.clone()).await;
             Answer::Next { claimer, settled, want, answer }
@@ -126,6 +144,7 @@ impl Dispatcher {
             && self.is_seen()
             && !self.runs_a_suspect()
             && !self.makes_room_for_a_suspect()
+            && !self.asked.iter().any(|asked| asked.alone)
     }
 
     /// A suspect runs alone, so that its process's death would certainly be its own.
@@ -143,9 +162,10 @@ impl Dispatcher {
     fn room(&self, now: Instant) -> u32 {
         let (free, buffered) = (self.slots.free() as u32, self.slots.waiting() as u32);
         let turning = self.turning(now);
-        let room = self.pace.want(free, turning, buffered);
+        let held = buffered + self.asked();
+        let room = self.pace.want(free, turning, held);
         match self.attempts_left() {
-            Some(left) => room.min(left.saturating_sub(u64::from(buffered)).try_into().unwrap_or(u32::MAX)),
+            Some(left) => room.min(left.saturating_sub(u64::from(held)).try_into().unwrap_or(u32::MAX)),
             None => room,
         }
     }
@@ -166,7 +186,11 @@ impl Dispatcher {
                 self.outage.over();
                 self.registrations += 1;
                 self.boot = Some(boot);
-                self.claimer = Some(self.queue.store().claimer(boot, &self.config.queues, self.config.aging));
+                // With one slot jobs start in the order in which they were claimed.
+                let store = self.queue.store();
+                let claimers = if self.config.slots > 1 { store.claimers() } else { 1 };
+                let claimer = |_| store.claimer(boot, &self.config.queues, self.config.aging);
+                self.claimers = (0..claimers).map(claimer).collect();
                 self.poll_at = at;
                 self.hands.registered(boot, at);
                 self.enter(state);
@@ -205,7 +229,8 @@ impl Dispatcher {
                 if self.boot.is_none() {
                     return Ok(());
                 }
-                self.claimer = Some(claimer);
+                self.claimers.push(claimer);
+                self.asked.retain(|asked| asked.claim != want.claim);
                 match answer {
                     Ok(claimed) => {
                         self.outage.over();

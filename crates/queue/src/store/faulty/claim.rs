@@ -45,6 +45,10 @@ impl Claim for FaultyClaim {
         Box::new(FaultyClaimer { inner: self.inner.claimer(boot, queues, aging), rules: self.rules.clone() })
     }
 
+    fn claimers(&self) -> usize {
+        self.inner.claimers()
+    }
+
     async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {
         self.rules.through(Call::Wake.into(), self.inner.listen(queues)).await
     }

@@ -18,6 +18,10 @@ use crate::{
     store::{Beat, BeatAnswer, BootId, Claim, Claimer, NewWorker, Token, Wakes, WorkerState},
 };
 
+/// A statement keeps one of the server's processes busy; while its answer is read, the other's is made. A third adds
+/// nothing on two cores, and on more of them there are more workers.
+const CLAIMERS: usize = 2;
+
 #[async_trait]
 impl Claim for PostgresStore {
     async fn register(&self, worker: &NewWorker) -> Result<WorkerState> {
@@ -51,6 +55,11 @@ impl Claim for PostgresStore {
 
     fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Box<dyn Claimer> {
         Box::new(PostgresClaimer::new(self.clone(), boot, queues, aging))
+    }
+
+    fn claimers(&self) -> usize {
+        // One connection stays for what else the worker asks.
+        self.connections.size().saturating_sub(1).clamp(1, CLAIMERS)
     }
 
     async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {

@@ -57,6 +57,7 @@ pub(super) use transact;
 pub(super) struct Connections {
     way: Arc<Way>,
     timeout: Duration,
+    size: u32,
     free: Semaphore,
     idle: Mutex<Vec<(PgConnection, Instant)>>,
     conflicts: AtomicU64,
@@ -76,7 +77,7 @@ impl Connections {
     }
 
     fn with(way: Arc<Way>, timeout: Duration, size: u32) -> Self {
-        Self { way, timeout, free: Semaphore::new(size as usize), idle: Mutex::default(), conflicts: AtomicU64::new(0) }
+        Self { way, timeout, size, free: Semaphore::new(size as usize), idle: Mutex::default(), conflicts: AtomicU64::new(0) }
     }
 
     /// One connection that nothing else uses, to the same database.
@@ -87,6 +88,11 @@ impl Connections {
     /// The way to the server.
     pub(super) fn way(&self) -> &Way {
         &self.way
+    }
+
+    /// How many there are at most.
+    pub(super) const fn size(&self) -> usize {
+        self.size as usize
     }
 
     pub(super) fn conflicts(&self) -> u64 {
