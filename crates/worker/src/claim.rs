@@ -280,8 +280,8 @@ impl Dispatcher {
             None
         };
         let claims = may_call && self.may_claim() && (self.woken || self.poll_at <= now);
-        let low = || self.pace.low(self.turning(now)).checked_sub(self.asked() as usize);
-        let waiting = if claims { low() } else { None };
+        let low = || self.pace.low(self.turning(now)).checked_sub(self.asked());
+        let waiting = if claims { low().map(|low| low as usize) } else { None };
         Alarm { ended, waiting }
     }
 

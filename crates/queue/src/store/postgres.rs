@@ -35,7 +35,7 @@ mod admin;
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    Decode, Postgres, Row, Type,
+    ColumnIndex, Decode, Postgres, Row, Type,
     postgres::{PgConnectOptions, PgRow},
 };
 
@@ -101,8 +101,8 @@ impl PostgresStore {
 }
 
 /// A column of a row.
-fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, name: &str) -> Result<T> {
-    row.try_get(name)
+fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, which: impl ColumnIndex<PgRow>) -> Result<T> {
+    row.try_get(which)
         .map_err(|error| Error::Rejected(format!("the store holds what this program cannot read: {error}")))
 }
 

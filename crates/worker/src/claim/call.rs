@@ -277,6 +277,9 @@ impl Dispatcher {
             return;
         }
         let brought = claimed.jobs.len();
+        if brought > 0 {
+            self.pace.brought(brought, claimed.jobs.iter().map(|job| job.payload.len()).sum());
+        }
         self.take_in(claimed.jobs);
         self.hands.give_up(want.claim);
         let now = Instant::now();

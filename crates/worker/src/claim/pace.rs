@@ -4,21 +4,27 @@ use std::time::Duration;
 
 /// Nothing should wait in the buffer for longer than this.
 pub(super) const HOLD: Duration = Duration::from_millis(50);
-/// The most jobs that one claim asks for, and that a buffer holds.
-pub(super) const MOST: u32 = 1000;
+/// The most jobs that a buffer holds.
+const MOST: u32 = 2000;
+/// The most jobs that one claim asks for.
+const AT_ONCE: u32 = 1000;
+/// The most bytes of payloads that a buffer is meant to hold.
+const MOST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
 
 /// Measured so far.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// The moving average of run times, in seconds.
     mean: Option<f64>,
+    /// The moving average of payloads, in bytes.
+    size: f64,
     /// How many polls in a row brought nothing.
     dry: u32,
 }
 
 impl Pace {
     pub(super) const fn new() -> Self {
-        Self { mean: None, dry: 0 }
+        Self { mean: None, size: 0.0, dry: 0 }
     }
 
     /// An attempt took this long.
@@ -26,6 +32,13 @@ impl Pace {
         // What a slot costs beside the handler itself: without it a no-op job would ask for a boundless buffer.
         let time = time.as_secs_f64() + 20e-6;
         self.mean = Some(self.mean.map_or(time, |mean| mean + (time - mean) / 16.0));
+    }
+
+    /// A claim brought so many jobs, with so many bytes of payloads together.
+    pub(super) fn brought(&mut self, jobs: usize, bytes: usize) {
+        let size = bytes as f64 / jobs.max(1) as f64;
+        // A larger one counts at once.
+        self.size = size.max(self.size + (size - self.size) / 16.0);
     }
 
     /// The buffer was not worked off in time: the average was wrong about what is to come.
@@ -41,22 +54,23 @@ impl Pace {
         if mean > half {
             return 0;
         }
-        ((half / mean * f64::from(turning)) as u32).min(MOST)
+        ((half / mean * f64::from(turning)) as u32).min(MOST).min((MOST_BYTES / self.size.max(1.0)) as u32)
     }
 
-    /// How many jobs to ask for now: to fill `free` slots and the buffer, and only when a slot would stand idle or the
-    /// buffer is half empty.
-    pub(super) fn want(&self, free: u32, turning: u32, buffered: u32) -> u32 {
+    /// How many jobs to ask for now: to fill `free` slots and the buffer, and only when a slot would stand idle or a third
+    /// of the buffer is gone. Held are those that wait, and those that claims under way may bring.
+    pub(super) fn want(&self, free: u32, turning: u32, held: u32) -> u32 {
         let target = self.buffer(turning);
-        if buffered >= free && buffered - free > self.low(turning) as u32 || free + target == 0 {
+        if held >= free && held - free > self.low(turning) || free + target == 0 {
             return 0;
         }
-        (free + target).saturating_sub(buffered).min(MOST)
+        (free + target).saturating_sub(held).min(AT_ONCE)
     }
 
-    /// With all slots taken, it asks for jobs when no more than so many are left in the buffer.
-    pub(super) fn low(&self, turning: u32) -> usize {
-        (self.buffer(turning) / 2) as usize
+    /// With all slots taken, it asks for jobs when it holds no more than so many. Two claims under way and a third's jobs
+    /// being worked off keep the store and the slots busy at the same time.
+    pub(super) fn low(&self, turning: u32) -> u32 {
+        self.buffer(turning) / 3 * 2
     }
 
     /// The wait after a claim that brought fewer jobs than wanted: a quarter of the poll interval after one that
@@ -101,14 +115,25 @@ mod tests {
     }
 
     #[test]
-    fn one_asks_again_at_half_empty() {
+    fn one_asks_again_when_a_third_is_gone() {
         let pace = measured(Duration::from_millis(1));
         let target = pace.buffer(10);
         assert!(target > 100);
         assert_eq!(pace.want(0, 10, target), 0);
-        assert_eq!(pace.want(0, 10, target / 2 + 1), 0);
-        assert_eq!(pace.want(0, 10, target / 2), target - target / 2);
+        let low = pace.low(10);
+        assert_eq!(low, target / 3 * 2);
+        assert_eq!(pace.want(0, 10, low + 1), 0);
+        assert_eq!(pace.want(0, 10, low), target - low);
         assert_eq!(pace.want(3, 10, 2), target + 1);
+    }
+
+    #[test]
+    fn large_payloads_are_not_hoarded() {
+        let mut pace = measured(Duration::ZERO);
+        pace.brought(10, 10 << 20);
+        assert_eq!(pace.buffer(10), 8, "of a MiB each");
+        (0..200).for_each(|_| pace.brought(10, 1000));
+        assert_eq!(pace.buffer(10), MOST);
     }
 
     #[test]

@@ -74,9 +74,9 @@ fn lane(row: &PgRow) -> Result<LaneState> {
 
 /// The columns that say what happened; their names begin with `prefix`.
 fn flow(row: &PgRow, prefix: &str) -> Result<Flow> {
-    let count = |name: &str| column::<i64>(row, &format!("{prefix}{name}"));
+    let count = |name: &str| column::<i64>(row, format!("{prefix}{name}").as_str());
     let mut delays = Delays::default();
-    for (bucket, n) in delays.0.iter_mut().zip(column::<Vec<i64>>(row, &format!("{prefix}delays"))?) {
+    for (bucket, n) in delays.0.iter_mut().zip(column::<Vec<i64>>(row, format!("{prefix}delays").as_str())?) {
         *bucket = n;
     }
     Ok(Flow {
@@ -95,7 +95,7 @@ fn flow(row: &PgRow, prefix: &str) -> Result<Flow> {
 
 /// The columns that say how many jobs stand where; their names begin with `prefix`.
 pub(super) fn depth(row: &PgRow, prefix: &str) -> Result<Depth> {
-    let count = |name: &str| column::<i64>(row, &format!("{prefix}{name}"));
+    let count = |name: &str| column::<i64>(row, format!("{prefix}{name}").as_str());
     Ok(Depth {
         ready: count("ready")?,
         scheduled: count("scheduled")?,
