@@ -194,6 +194,12 @@ pub trait Claim: fmt::Debug + Send + Sync {
     /// one priority higher, so that nothing starves. `None`: priorities are strict.
     fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Box<dyn Claimer>;
 
+    /// As many as can usefully be at work for this worker at the same time. Default one: where writers wait for each other,
+    /// a second only waits.
+    fn claimers(&self, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Vec<Box<dyn Claimer>> {
+        vec![self.claimer(boot, queues, aging)]
+    }
+
     /// Hears when jobs come into these queues while their workers [sleep](Claim::sleep). `None` (the default): this store
     /// cannot tell, and its workers poll.
     async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {
@@ -219,12 +225,6 @@ pub trait Claim: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::TakenAway`](crate::Error::TakenAway) if the token no longer holds.
     async fn callback(&self, id: JobId, token: Token, digest: &str) -> Result<()>;
-
-    /// How many [claimers](Claim::claimer) of one worker may usefully be at work at the same time. Default 1: where writers
-    /// wait for each other, a second one only waits.
-    fn claimers(&self) -> usize {
-        1
-    }
 
     /// A handle for the heartbeat, with a connection of its own that nothing else uses; to be called on the runtime
     /// that will use it. A store that has only one connection returns a handle that shares it.

@@ -132,8 +132,8 @@ impl Claim for Faulty {
         self.claim.claimer(boot, queues, aging)
     }
 
-    fn claimers(&self) -> usize {
-        self.claim.claimers()
+    fn claimers(&self, boot: BootId, queues: &Binding, aging: Option<std::time::Duration>) -> Vec<Box<dyn Claimer>> {
+        self.claim.claimers(boot, queues, aging)
     }
 
     async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {

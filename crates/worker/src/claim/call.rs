@@ -188,9 +188,12 @@ impl Dispatcher {
                 self.boot = Some(boot);
                 // With one slot jobs start in the order in which they were claimed.
                 let store = self.queue.store();
-                let claimers = if self.config.slots > 1 { store.claimers() } else { 1 };
-                let claimer = |_| store.claimer(boot, &self.config.queues, self.config.aging);
-                self.claimers = (0..claimers).map(claimer).collect();
+                let (queues, aging) = (&self.config.queues, self.config.aging);
+                self.claimers = if self.config.slots > 1 {
+                    store.claimers(boot, queues, aging)
+                } else {
+                    vec![store.claimer(boot, queues, aging)]
+                };
                 self.poll_at = at;
                 self.hands.registered(boot, at);
                 self.enter(state);

@@ -45,8 +45,9 @@ impl Claim for FaultyClaim {
         Box::new(FaultyClaimer { inner: self.inner.claimer(boot, queues, aging), rules: self.rules.clone() })
     }
 
-    fn claimers(&self) -> usize {
-        self.inner.claimers()
+    fn claimers(&self, boot: BootId, queues: &Binding, aging: Option<std::time::Duration>) -> Vec<Box<dyn Claimer>> {
+        let faulty = |inner| Box::new(FaultyClaimer { inner, rules: self.rules.clone() }) as Box<dyn Claimer>;
+        self.inner.claimers(boot, queues, aging).into_iter().map(faulty).collect()
     }
 
     async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {

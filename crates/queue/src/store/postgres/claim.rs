@@ -54,12 +54,14 @@ impl Claim for PostgresStore {
     }
 
     fn claimer(&self, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Box<dyn Claimer> {
-        Box::new(PostgresClaimer::new(self.clone(), boot, queues, aging))
+        Box::new(PostgresClaimer::several(1, self, boot, queues, aging).remove(0))
     }
 
-    fn claimers(&self) -> usize {
+    fn claimers(&self, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Vec<Box<dyn Claimer>> {
         // One connection stays for what else the worker asks.
-        self.connections.size().saturating_sub(1).clamp(1, CLAIMERS)
+        let count = self.connections.size().saturating_sub(1).clamp(1, CLAIMERS);
+        let claimers = PostgresClaimer::several(count, self, boot, queues, aging);
+        claimers.into_iter().map(|claimer| Box::new(claimer) as Box<dyn Claimer>).collect()
     }
 
     async fn listen(&self, queues: &Binding) -> Result<Option<Box<dyn Wakes>>> {

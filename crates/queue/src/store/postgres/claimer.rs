@@ -3,7 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,12 @@ pub(super) struct PostgresClaimer {
     boot: BootId,
     /// The edges of the ranges of its queues.
     edges: Vec<String>,
+    course: Arc<Mutex<Course>>,
+}
+
+/// Where a worker is in its queues: one for all its claimers. Never locked across a statement.
+#[derive(Debug)]
+struct Course {
     lanes: Lanes,
     /// How often jobs had been put back into the bound queues, as the last claim read it.
     recalls: Option<i64>,
@@ -60,30 +66,52 @@ struct Answer {
 }
 
 impl PostgresClaimer {
-    pub(super) fn new(store: PostgresStore, boot: BootId, queues: &Binding, aging: Option<Duration>) -> Self {
-        Self { store, boot, edges: edges(queues), lanes: Lanes::new(aging), recalls: None, sweep_at: None }
+    /// So many that work side by side.
+    pub(super) fn several(
+        count: usize,
+        store: &PostgresStore,
+        boot: BootId,
+        queues: &Binding,
+        aging: Option<Duration>,
+    ) -> Vec<Self> {
+        let course = Course { lanes: Lanes::new(aging), recalls: None, sweep_at: None };
+        let (edges, course) = (edges(queues), Arc::new(Mutex::new(course)));
+        let claimer =
+            || Self { store: store.clone(), boot, edges: edges.clone(), course: Arc::clone(&course) };
+        std::iter::repeat_with(claimer).take(count).collect()
+    }
+
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the head of every lane. Returns whether any has a job.
     async fn sweep(&mut self, deadline: tokio::time::Instant) -> Result<bool> {
         let began = Instant::now();
+        // The others need not look as well.
+        self.course().sweep_at = Some(began + SWEEP_EVERY);
         let sweep = &self.store.statements.sweep;
         let rows =
-            self.store.connections.rows(deadline, || sqlx::query(sweep.clone()).bind(self.edges.clone())).await?;
+            self.store.connections.rows(deadline, || sqlx::query(sweep.clone()).bind(self.edges.clone())).await;
+        let rows = rows.inspect_err(|_| self.course().sweep_at = None)?;
         let heads = rows.iter().map(head).collect::<Result<Vec<_>>>()?;
         let found = !heads.is_empty();
         let now = Instant::now();
-        self.lanes.swept(heads, now);
+        let mut course = self.course();
+        course.lanes.swept(heads, now);
         // Many claimers that began together do not go on sweeping together.
         let pause = SWEEP_EVERY.max((now - began) * SWEEP_SHARE).mul_f64(rand::random_range(0.75..1.25));
-        self.sweep_at = Some(now + pause);
+        course.sweep_at = Some(now + pause);
         Ok(found)
     }
 
     /// Runs one claim, which settles `plain` too if there is any.
     async fn claim(&mut self, plain: Option<&Plain>, want: &Want, deadline: tokio::time::Instant) -> Result<Answer> {
         let (claims, spares) = (want.claim > 0 && want.jobs > 0, !want.spares.is_empty());
-        let lanes = if claims { self.lanes.in_turn(Instant::now()) } else { Vec::new() };
+        let (lanes, recalls) = self.course().depart(want, claims);
+        let (queues, rest): (Vec<&str>, Vec<(i16, i64)>) =
+            lanes.iter().map(|lane| (&*lane.queue, (lane.priority, lane.from))).unzip();
+        let (priorities, places): (Vec<i16>, Vec<i64>) = rest.into_iter().unzip();
         let statements = &self.store.statements;
         let rows = self
             .store
@@ -99,22 +127,25 @@ impl PostgresClaimer {
                     .bind(self.boot.0)
                     .bind(want.claim)
                     .bind(if claims { i64::from(want.jobs) } else { 0 })
-                    .bind(lanes.iter().map(|(_, lane)| &*lane.queue).collect::<Vec<_>>())
-                    .bind(lanes.iter().map(|(_, lane)| lane.priority).collect::<Vec<_>>())
-                    .bind(lanes.iter().map(|(_, lane)| lane.from).collect::<Vec<_>>())
+                    .bind(&queues)
+                    .bind(&priorities)
+                    .bind(&places)
                     .bind(self.edges.clone())
                     .bind(want.alone);
                 let query = match plain {
-                    Some(plain) => query.bind(&plain.ids).bind(self.recalls).bind(&plain.claims).bind(&plain.ran_ms),
-                    None => query.bind(Vec::<i64>::new()).bind(self.recalls),
+                    Some(plain) => query.bind(&plain.ids).bind(recalls).bind(&plain.claims).bind(&plain.ran_ms),
+                    None => query.bind(Vec::<i64>::new()).bind(recalls),
                 };
                 if spares { query.bind(&want.spares) } else { query }
             })
-            .await?;
+            .await;
+        self.course().lanes.back(want.claim);
+        // Another may have passed over what this one was to take.
+        let rows = rows.inspect_err(|_| self.course().sweep_at = None)?;
         // The place of each lane in this claim, and the priority as which it counts.
         let mut ranks: HashMap<(&str, i16), (usize, i64)> = HashMap::with_capacity(lanes.len());
-        for (place, (rank, lane)) in lanes.iter().enumerate() {
-            ranks.insert((&*lane.queue, lane.priority), (place, *rank));
+        for (place, lane) in lanes.iter().enumerate() {
+            ranks.insert((&*lane.queue, lane.priority), (place, lane.rank));
         }
         let gate = match row_at(&rows[0], Column::Gate)? {
             "open" => Gate::Open,
@@ -141,17 +172,17 @@ impl PostgresClaimer {
             }
         }
         taken.sort_by_key(|taken| (places.get(&taken.job.id).copied(), taken.seq));
-        drop(ranks);
-        drop(lanes);
-        if self.recalls.replace(recalls).is_some_and(|before| before != recalls) {
+        let mut course = self.course();
+        if course.recalls.replace(recalls).is_some_and(|before| before != recalls) {
             // This claim looked from the front, but only where jobs were known to be.
-            self.sweep_at = None;
+            course.sweep_at = None;
         }
         if spares {
-            self.lanes.served(taken.len());
+            course.lanes.served(taken.len());
         } else {
-            self.lanes.took(taken.iter().map(Taken::took), Instant::now());
+            course.lanes.took(taken.iter().map(Taken::took), Instant::now());
         }
+        drop(course);
         Ok(Answer { taken, gate, suspects, asleep })
     }
 
@@ -159,8 +190,7 @@ impl PostgresClaimer {
     /// answer mean that few were there.
     async fn fill(&mut self, plain: Option<&Plain>, want: &Want, deadline: tokio::time::Instant) -> Result<Answer> {
         let claims = want.claim > 0 && want.jobs > 0;
-        let swept =
-            claims && (want.sweep || self.lanes.is_empty() || self.sweep_at.is_none_or(|at| at <= Instant::now()));
+        let swept = claims && (want.sweep || self.course().is_due());
         if swept {
             self.sweep(deadline).await?;
         }
@@ -182,7 +212,6 @@ impl PostgresClaimer {
             // What was taken is in hand. Should the second claim have taken more, the next beat gives it back.
             Err(error) if !answer.taken.is_empty() => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the second half of a claim failed");
-                self.sweep_at = None;
             }
             Err(error) => return Err(error),
         }
@@ -240,6 +269,37 @@ impl Claimer for PostgresClaimer {
         let (gate, suspects, asleep) = (answer.gate, answer.suspects && answer.gate == Gate::Open, answer.asleep);
         Ok(Claimed { jobs: self.complete(answer.taken, deadline).await?, gate, suspects, asleep })
     }
+}
+
+impl Course {
+    /// Whether to look at the whole queue before the next claim.
+    fn is_due(&self) -> bool {
+        self.lanes.is_empty() || self.sweep_at.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// The lanes of a claim that is sent now, in the order in which they are to be served, and the recalls as last read.
+    fn depart(&mut self, want: &Want, claims: bool) -> (Vec<Stop>, Option<i64>) {
+        let mut stops = Vec::new();
+        if claims {
+            for (rank, lane) in self.lanes.in_turn(Instant::now()) {
+                let (queue, from) = (lane.queue.clone(), self.lanes.start(lane));
+                stops.push(Stop { queue, priority: lane.priority, from, rank });
+            }
+        }
+        // One that passes jobs over leaves some of them.
+        if let Some(Stop { queue, priority, from, .. }) = stops.first().filter(|_| want.spares.is_empty()) {
+            self.lanes.sent(want.claim, want.jobs, queue, *priority, *from);
+        }
+        (stops, self.recalls)
+    }
+}
+
+/// A lane in a claim: where it begins, and the priority as which it counts.
+struct Stop {
+    queue: String,
+    priority: i16,
+    from: i64,
+    rank: i64,
 }
 
 impl Taken {
