@@ -51,7 +51,8 @@ pub(crate) struct Account {
     pub(crate) jobs: u64,
     /// When the first began.
     pub(crate) first: u64,
-    /// When the worker was done: all settled.
+    /// When the last ended. Not when its process did: one that finds nothing left asks a few times more, at its ease,
+    /// whether the others have left anything.
     pub(crate) last: u64,
     /// The most memory that it had, in KiB.
     pub(crate) memory: u64,
@@ -180,6 +181,7 @@ struct Tally {
     started: AtomicU64,
     done: AtomicU64,
     first: AtomicU64,
+    last: AtomicU64,
 }
 
 impl Job for Noop {
@@ -197,6 +199,7 @@ impl Job for Noop {
             return Err(JobError::retry("as ordered"));
         }
         tally.done.fetch_add(1, Ordering::Relaxed);
+        tally.last.fetch_max(now(), Ordering::Relaxed);
         Ok(Outcome::DONE)
     }
 }
@@ -246,7 +249,7 @@ pub async fn labour() -> Result<()> {
     let account = Account {
         jobs: tally.done.load(Ordering::Relaxed),
         first: tally.first.load(Ordering::Relaxed),
-        last: now(),
+        last: tally.last.load(Ordering::Relaxed),
         memory: memory()?,
         cpu: cpu::of(std::process::id()).unwrap_or_default().as_micros() as u64,
     };
