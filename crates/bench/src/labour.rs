@@ -27,6 +27,9 @@ use tokio::{
 
 use crate::cpu;
 
+/// How often a worker that goes on until it is told says how far it is.
+const WORD_EVERY: Duration = Duration::from_millis(50);
+
 /// What a worker process is to do.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -38,7 +41,7 @@ pub(crate) struct Order {
     pub(crate) slots: Option<u32>,
     /// It ends after so many jobs; none: when nothing is left.
     pub(crate) jobs: Option<u64>,
-    /// It goes on until its input ends, and says each second how many jobs it has done.
+    /// It goes on until its input ends, and says again and again how many jobs it has done.
     pub(crate) until_told: bool,
     /// Every so many-th job fails at its first attempt, and is tried again.
     pub(crate) fails_each: Option<u64>,
@@ -233,9 +236,9 @@ pub async fn labour() -> Result<()> {
     if order.until_told {
         let tally = Arc::clone(&tally);
         tokio::spawn(async move {
-            let mut seconds = tokio::time::interval(Duration::from_secs(1));
+            let mut ticks = tokio::time::interval(WORD_EVERY);
             loop {
-                seconds.tick().await;
+                ticks.tick().await;
                 println!("done {}", tally.done.load(Ordering::Relaxed));
             }
         });

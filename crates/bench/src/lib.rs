@@ -12,6 +12,7 @@ mod plan;
 mod cpu;
 mod figure;
 mod report;
+mod keeper;
 mod server;
 mod stage;
 mod floor;

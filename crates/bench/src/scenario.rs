@@ -6,6 +6,7 @@ mod work_off;
 mod churn;
 mod idle;
 mod probe;
+mod other_ways;
 
 use std::{fmt, str::FromStr};
 
@@ -41,6 +42,10 @@ pub enum Scenario {
     Idle,
     /// What the scaler and the dashboards ask, with little and with much that waits.
     Probe,
+    /// Jobs go in and are worked off through PgBouncer, beside the straight way.
+    Pooled,
+    /// Jobs go in and are worked off in the embedded store.
+    Embedded,
 }
 
 impl Scenario {
@@ -58,6 +63,8 @@ impl Scenario {
         Self::LongChurn,
         Self::Idle,
         Self::Probe,
+        Self::Pooled,
+        Self::Embedded,
     ];
 
     /// Its name.
@@ -75,6 +82,8 @@ impl Scenario {
             Self::LongChurn => "long-churn",
             Self::Idle => "idle",
             Self::Probe => "probe",
+            Self::Pooled => "pooled",
+            Self::Embedded => "embedded",
         }
     }
 
@@ -100,6 +109,8 @@ impl Scenario {
             Self::LongChurn => churn::run(stage, churn::HALF_AN_HOUR).await,
             Self::Idle => idle::run(stage).await,
             Self::Probe => probe::run(stage).await,
+            Self::Pooled => other_ways::pooled(stage, floor_first).await,
+            Self::Embedded => other_ways::embedded(stage).await,
         }
     }
 }

@@ -1,23 +1,16 @@
 //! The Postgres server that is measured: one that is there, or one of the bench's own, with the settings that Postgres
-//! comes with.
+//! comes with; and a PgBouncer before that one.
 
-use std::{
-    fs,
-    io::Read as _,
-    net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt as _},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, net::TcpListener, path::PathBuf, process::Command, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
-use rustix::process::geteuid;
+use anyhow::{Context as _, Result};
 
-use crate::cpu;
+use crate::{cpu, keeper::Keeper};
 
 /// See `server.sh`.
-const KEEPER: &str = include_str!("server.sh");
+const SERVER: &str = include_str!("server.sh");
+/// See `pooler.sh`.
+const POOLER: &str = include_str!("pooler.sh");
 
 /// Where Debian and Red Hat put what is not in PATH.
 const FOLDERS: [&str; 2] = ["/usr/lib/postgresql", "/usr"];
@@ -26,58 +19,52 @@ const FOLDERS: [&str; 2] = ["/usr/lib/postgresql", "/usr"];
 #[derive(Debug)]
 pub(crate) struct Server {
     url: String,
+    password: String,
+    port: u16,
     keeper: Option<Keeper>,
 }
 
+/// A pooler before it, which ends with this value.
 #[derive(Debug)]
-struct Keeper {
-    process: Child,
-    input: Option<ChildStdin>,
-    folder: tempfile::TempDir,
+pub(crate) struct Pooler {
+    /// The store's address through it.
+    pub(crate) url: String,
+    _keeper: Keeper,
 }
 
 impl Server {
     /// The one at this URL, or a new one.
     pub(crate) fn at(url: Option<&str>) -> Result<Self> {
         match url {
-            Some(url) => Ok(Self { url: url.to_owned(), keeper: None }),
+            Some(url) => Ok(Self { url: url.to_owned(), password: String::new(), port: 0, keeper: None }),
             None => Self::start(),
         }
     }
 
     fn start() -> Result<Self> {
         let bin = programs().context("no Postgres is installed here to start a server of: name one with --url")?;
-        let folder = tempfile::Builder::new().prefix("headcount-bench.").tempdir()?;
-        let password = format!("{:032x}", rand::random::<u128>());
-        fs::write(folder.path().join("password"), format!("{password}\n"))?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", KEEPER, "keeper"]).arg(&bin).arg(folder.path()).arg(port.to_string());
-        if geteuid().is_root() {
-            // Postgres refuses to run as root.
-            let (uid, gid) = somebody_else().context("Postgres does not run as root, and there is no other user")?;
-            for path in [folder.path().to_owned(), folder.path().join("password")] {
-                chown(path, Some(uid), Some(gid))?;
-            }
-            command.uid(uid).gid(gid);
+        let (password, port) = (format!("{:032x}", rand::random::<u128>()), free_port()?);
+        let keeper = Keeper::start("a Postgres server", SERVER, &format!("{password}\n"), |folder| {
+            [bin.into_os_string(), folder.into(), port.to_string().into()]
+        })?;
+        Ok(Self { url: url(&password, port), password, port, keeper: Some(keeper) })
+    }
+
+    /// A PgBouncer before this server, with the settings that it comes with but for `pool_mode = transaction`. None: there
+    /// is none installed, or the server is another's, whose password is not ours to write into a file.
+    pub(crate) fn pooler(&self) -> Result<Option<Pooler>> {
+        if self.keeper.is_none() {
+            return Ok(None);
         }
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn()?;
-        let input = process.stdin.take();
-        let mut said = String::new();
-        // It says one line and no more, or why not and ends.
-        let mut out = process.stdout.take().context("the keeper's output is a pipe")?;
-        let mut byte = [0];
-        while out.read(&mut byte)? == 1 && !said.ends_with("ready\n") {
-            said.push(char::from(byte[0]));
-            if said == "ready\n" {
-                break;
-            }
-        }
-        if said != "ready\n" {
-            bail!("a Postgres server cannot be started: {}", said.trim());
-        }
-        let url = format!("postgres://headcount:{password}@127.0.0.1:{port}/postgres");
-        Ok(Self { url, keeper: Some(Keeper { process, input, folder }) })
+        let Some(program) = find("pgbouncer", "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin") else {
+            return Ok(None);
+        };
+        let port = free_port()?;
+        let users = format!("\"headcount\" \"{}\"\n", self.password);
+        let keeper = Keeper::start("a PgBouncer", POOLER, &users, |folder| {
+            [program.into_os_string(), folder.into(), port.to_string().into(), self.port.to_string().into()]
+        })?;
+        Ok(Some(Pooler { url: format!("{}?pooler=transaction", url(&self.password, port)), _keeper: keeper }))
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -86,7 +73,7 @@ impl Server {
 
     /// The processor time that all its processes have taken so far; nothing if it is another's, or the system does not say.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        let folder = self.keeper.as_ref()?.folder.path();
+        let folder = self.keeper.as_ref()?.folder();
         let postmaster = fs::read_to_string(folder.join("data/postmaster.pid")).ok()?;
         let postmaster = postmaster.lines().next()?.parse().ok()?;
         // What has ended counts for the postmaster.
@@ -103,11 +90,18 @@ impl Server {
     }
 }
 
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let _ = self.process.wait();
-    }
+fn url(password: &str, port: u16) -> String {
+    format!("postgres://headcount:{password}@127.0.0.1:{port}/postgres")
+}
+
+/// A port that nobody listens on just now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A program in one of these folders.
+fn find(name: &str, folders: &str) -> Option<PathBuf> {
+    std::env::split_paths(folders).map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 /// The folder of the newest server programs.
@@ -137,15 +131,4 @@ fn programs() -> Option<PathBuf> {
     }
     found.sort();
     found.pop().map(|(_, bin)| bin)
-}
-
-/// The user and group of `postgres`, or of `nobody`.
-fn somebody_else() -> Option<(u32, u32)> {
-    let users = fs::read_to_string(Path::new("/etc/passwd")).ok()?;
-    let ids = |wanted: &str| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(wanted))?;
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    ids("postgres").or_else(|| ids("nobody"))
 }

@@ -16,7 +16,12 @@ use headcount_queue::{
 };
 use sqlx::{Connection as _, PgConnection};
 
-use crate::{figure::median, floor, labour::Labour, server::Server};
+use crate::{
+    figure::median,
+    floor,
+    labour::Labour,
+    server::{Pooler, Server},
+};
 
 /// How many jobs one bulk has where a scenario only needs them to be there.
 const BULK: usize = 10_000;
@@ -33,13 +38,19 @@ pub(crate) struct Stage {
 }
 
 /// A store with its tables, empty.
-pub(crate) struct Field {
+pub(crate) struct Site {
     /// The store's URL.
     pub(crate) url: String,
-    /// The schema of its tables.
-    pub(crate) schema: String,
     /// The store, as an application has it.
     pub(crate) queue: Queue,
+}
+
+/// One in the server, which can be looked at from beside.
+pub(crate) struct Field {
+    /// The store.
+    pub(crate) site: Site,
+    /// The schema of its tables.
+    pub(crate) schema: String,
     /// A connection beside it.
     pub(crate) sql: PgConnection,
 }
@@ -101,18 +112,44 @@ impl Stage {
 
     /// The same, which the application reaches by so many connections.
     pub(crate) async fn field_for(&self, connections: u32) -> Result<Field> {
+        let schema = self.schema();
+        let url = with_schema(self.server.url(), &schema);
+        let site = Site::make(&url, &url, connections).await?;
+        Ok(Field { site, schema, sql: self.connect().await? })
+    }
+
+    /// The same, which the application reaches through a pooler.
+    pub(crate) async fn field_through(&self, pooler: &Pooler, connections: u32) -> Result<Field> {
+        let schema = self.schema();
+        let (straight, pooled) = (with_schema(self.server.url(), &schema), with_schema(&pooler.url, &schema));
+        let site = Site::make(&straight, &pooled, connections).await?;
+        Ok(Field { site, schema, sql: self.connect().await? })
+    }
+
+    /// A pooler before the server, if there can be one.
+    pub(crate) fn pooler(&self) -> Result<Option<Pooler>> {
+        self.server.pooler()
+    }
+
+    fn schema(&self) -> String {
         let number = self.fields.fetch_add(1, Ordering::Relaxed);
-        let schema = format!("headcount_bench_{}_{number}", std::process::id());
-        let url = self.server.url();
-        let url = format!("{url}{}schema={schema}", if url.contains('?') { '&' } else { '?' });
-        Queue::migrate(&url).await?;
-        let options = Options { connections, ..Options::default() };
-        let queue = Queue::connect_with(&url.parse::<StoreUrl>()?, &options).await?;
-        Ok(Field { url, schema, queue, sql: self.connect().await? })
+        format!("headcount_bench_{}_{number}", std::process::id())
     }
 }
 
-impl Field {
+fn with_schema(url: &str, schema: &str) -> String {
+    format!("{url}{}schema={schema}", if url.contains('?') { '&' } else { '?' })
+}
+
+impl Site {
+    /// Makes the tables by one way, and goes to them by another.
+    pub(crate) async fn make(migrate: &str, url: &str, connections: u32) -> Result<Self> {
+        Queue::migrate(migrate).await?;
+        let options = Options { connections, ..Options::default() };
+        let queue = Queue::connect_with(&url.parse::<StoreUrl>()?, &options).await?;
+        Ok(Self { url: url.to_owned(), queue })
+    }
+
     /// The store.
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         self.queue.store()
@@ -147,7 +184,9 @@ impl Field {
         while self.store().fold().await? > 0 {}
         Ok(())
     }
+}
 
+impl Field {
     /// Takes everything away.
     pub(crate) async fn clear(mut self) -> Result<()> {
         floor::drop_schema(&mut self.sql, &self.schema).await

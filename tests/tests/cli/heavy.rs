@@ -17,7 +17,7 @@ async fn every_scenario_of_the_bench_is_run_and_its_books_balance() {
     for (scenario, count) in [
         ("bulk", 2),
         ("single", 2),
-        ("work-off", 7),
+        ("work-off", 8),
         ("deep", 1),
         ("lanes", 1),
         ("keys", 1),
@@ -26,6 +26,8 @@ async fn every_scenario_of_the_bench_is_run_and_its_books_balance() {
         ("churn", 2),
         ("idle", 9),
         ("probe", 3),
+        ("pooled", 6),
+        ("embedded", 6),
     ] {
         assert_eq!(told(scenario), count, "{scenario}: {figures:#?}");
     }

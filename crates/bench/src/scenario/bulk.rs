@@ -46,7 +46,7 @@ async fn enqueue(stage: &Stage, count: usize) -> Result<f64> {
     let jobs: Vec<NewJob> = (0..count).map(noop).collect();
     let began = Instant::now();
     for bulk in jobs.chunks(EACH) {
-        field.queue.enqueue_all(bulk.to_vec()).await?;
+        field.site.queue.enqueue_all(bulk.to_vec()).await?;
     }
     let rate = rate(count, began);
     field.clear().await?;

@@ -33,7 +33,7 @@ pub(super) async fn run(stage: &Stage, length: Duration) -> Result<Vec<Sample>> 
     let field = stage.field().await?;
     let mut holder = stage.connect().await?;
     floor::hold_snapshot(&mut holder).await?;
-    let order = Order { url: field.url.clone(), until_told: true, fails_each: Some(FAILS), ..Order::default() };
+    let order = Order { url: field.site.url.clone(), until_told: true, fails_each: Some(FAILS), ..Order::default() };
     let mut hand = stage.labour().hire(&order).await?;
     hand.go().await?;
 
@@ -54,8 +54,11 @@ pub(super) async fn run(stage: &Stage, length: Duration) -> Result<Vec<Sample>> 
     let listening = async {
         let mut done = Vec::new();
         while began.elapsed() < length {
-            done.extend(told(&hand.line().await?));
-            latest.store(done.last().copied().unwrap_or_default(), Ordering::Relaxed);
+            let Some(now) = told(&hand.line().await?) else { continue };
+            latest.store(now, Ordering::Relaxed);
+            if done.len() as u64 <= began.elapsed().as_secs() {
+                done.push(now);
+            }
         }
         Ok::<_, anyhow::Error>(done)
     };
@@ -64,27 +67,27 @@ pub(super) async fn run(stage: &Stage, length: Duration) -> Result<Vec<Sample>> 
         while began.elapsed() < length {
             sleep(Duration::from_millis(500)).await;
             let asked = Instant::now();
-            field.store().queues().await?;
+            field.site.store().queues().await?;
             probes.push(millis(asked.elapsed()));
         }
         Ok::<_, anyhow::Error>(probes)
     };
-    let (enqueued, mut done, probes) = tokio::try_join!(enqueuing, listening, probing)?;
+    let (enqueued, done, probes) = tokio::try_join!(enqueuing, listening, probing)?;
 
     // What was put in is done, the delayed and the failed too: none is stranded.
     let patience = Instant::now();
-    while !field.store().outstanding(&Binding::Any).await?.is_empty() {
+    while !field.site.store().outstanding(&Binding::Any).await?.is_empty() {
         ensure!(
             patience.elapsed() < length + Duration::from_mins(2),
             "jobs are stranded: {:?}",
-            field.store().queues().await?
+            field.site.store().queues().await?
         );
-        done.extend(told(&hand.line().await?));
+        hand.line().await?;
     }
     let account = hand.stop().await?;
     ensure!(account.jobs == enqueued, "{enqueued} jobs were put in, and {} have completed", account.jobs);
     floor::close(holder).await?;
-    field.balance(enqueued).await?;
+    field.site.balance(enqueued).await?;
     field.clear().await?;
 
     let (first, last) = ends(&done, length);
@@ -100,16 +103,16 @@ async fn enqueue(field: &Field) -> Result<u64> {
     let job = |n: usize| -> NewJob {
         if n.is_multiple_of(DELAYED) { noop(n).delay(Duration::from_secs(2)) } else { noop(n) }
     };
-    field.queue.enqueue_all((0..EACH).map(job).collect::<Vec<_>>()).await?;
+    field.site.queue.enqueue_all((0..EACH).map(job).collect::<Vec<_>>()).await?;
     Ok(EACH as u64)
 }
 
-/// How many jobs were done by then, if that is what the line says.
+/// How many jobs were done so far, if that is what the line says.
 fn told(line: &str) -> Option<u64> {
     line.strip_prefix("done ")?.parse().ok()
 }
 
-/// Jobs a second in the first and in the last sixth of the time, by what was done by each second.
+/// Jobs a second in the first and in the last sixth of the time, by what had been done at each second.
 fn ends(done: &[u64], length: Duration) -> (f64, f64) {
     let seconds = done.len().min(length.as_secs() as usize).max(2);
     let sixth = (seconds / 6).max(1);

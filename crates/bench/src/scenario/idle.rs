@@ -9,15 +9,15 @@ use anyhow::{Context as _, Result};
 use headcount_queue::{Context, Job, JobError, Outcome, Queue};
 use headcount_worker::{Verbosity, Worker};
 use serde::{Deserialize, Serialize};
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgConnection};
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
-    time::{interval, timeout},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
     figure::{Bar, Sample, Unit},
-    stage::{Stage, millis},
+    stage::{Site, Stage, millis},
 };
 
 const JOBS: usize = 500;
@@ -53,28 +53,42 @@ pub(super) async fn run(stage: &Stage) -> Result<Vec<Sample>> {
     for (way, name) in
         [(Way::Listening, "LISTEN"), (Way::Foreign, "in the application's transaction"), (Way::Polling, "polling only")]
     {
-        let mut delays = measure(stage, way).await?;
-        delays.sort_by(f64::total_cmp);
-        let at = |share: f64| delays[((delays.len() - 1) as f64 * share).round() as usize];
-        for (share, percentile, most) in [(0.5, "p50", Some(0.6)), (0.95, "p95", None), (0.99, "p99", Some(3.0))] {
-            let mut sample = Sample::new(format!("{name}, {percentile}"), Unit::Milliseconds, at(share));
-            sample.bar = most.filter(|_| way != Way::Polling).map(|most| Bar::AtMostWhereCommitsTake(most, 0.15));
-            samples.push(sample);
+        let mut field = stage.field().await?;
+        let beside = (way == Way::Foreign).then_some(&mut field.sql);
+        let delays = delays(stage, &field.site, way != Way::Polling, beside).await?;
+        field.clear().await?;
+        let mut three = percentiles(name, delays);
+        if way != Way::Polling {
+            three[0].bar = Some(Bar::AtMostWhereCommitsTake(0.6, 0.15));
+            three[2].bar = Some(Bar::AtMostWhereCommitsTake(3.0, 0.15));
         }
+        samples.extend(three);
     }
     Ok(samples)
 }
 
-/// The delays of jobs, in milliseconds.
-async fn measure(stage: &Stage, way: Way) -> Result<Vec<f64>> {
-    let mut field = stage.field().await?;
+/// The middle, the 95th and the 99th of a hundred.
+pub(super) fn percentiles(name: &str, mut delays: Vec<f64>) -> [Sample; 3] {
+    delays.sort_by(f64::total_cmp);
+    let at = |share: f64| delays[((delays.len() - 1) as f64 * share).round() as usize];
+    [(0.5, "p50"), (0.95, "p95"), (0.99, "p99")]
+        .map(|(share, percentile)| Sample::new(format!("{name}, {percentile}"), Unit::Milliseconds, at(share)))
+}
+
+/// The delays of jobs, in milliseconds. `beside`: they come in by a transaction on this connection.
+pub(super) async fn delays(
+    stage: &Stage,
+    site: &Site,
+    listens: bool,
+    mut beside: Option<&mut PgConnection>,
+) -> Result<Vec<f64>> {
     let (started, mut starts) = unbounded_channel();
     // A store of its own, as in another process.
-    let worker = Worker::builder(Queue::connect(&field.url).await?)
+    let worker = Worker::builder(Queue::connect(&site.url).await?)
         .state(Arc::new(started))
         .handle::<Ping>()
         .queues("q")
-        .listen(way != Way::Polling)
+        .listen(listens)
         .poll(POLL)
         .verbosity(Verbosity::Quiet)
         .build()?;
@@ -83,18 +97,20 @@ async fn measure(stage: &Stage, way: Way) -> Result<Vec<f64>> {
 
     let mut delays = Vec::new();
     let mut pace = interval(EACH);
+    // Whom one job made wait does not make up for it with the next.
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Who only polls takes as long as a poll for each.
-    let jobs = if way == Way::Polling { JOBS / 10 } else { JOBS };
+    let jobs = if listens { JOBS } else { JOBS / 10 };
     // The first finds a worker that is not asleep yet.
     for n in 0..=stage.many(jobs) {
         pace.tick().await;
-        let committed = if way == Way::Foreign {
-            let mut tx = field.sql.begin().await?;
-            field.queue.enqueue_in(&mut *tx, Ping).await?;
+        let committed = if let Some(connection) = &mut beside {
+            let mut tx = connection.begin().await?;
+            site.queue.enqueue_in(&mut *tx, Ping).await?;
             tx.commit().await?;
             Instant::now()
         } else {
-            field.queue.enqueue(Ping).await?;
+            site.queue.enqueue(Ping).await?;
             Instant::now()
         };
         let start = timeout(Duration::from_secs(30), starts.recv()).await.context("a job has not started for 30 s")?;
@@ -105,6 +121,5 @@ async fn measure(stage: &Stage, way: Way) -> Result<Vec<f64>> {
     }
     stopper.stop();
     running.await??;
-    field.clear().await?;
     Ok(delays)
 }

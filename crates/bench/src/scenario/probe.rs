@@ -27,12 +27,12 @@ pub(super) async fn run(stage: &Stage) -> Result<Vec<Sample>> {
 /// How long one look takes while so many jobs wait, in milliseconds: the middle of some.
 async fn looks(stage: &Stage, pending: usize) -> Result<f64> {
     let field = stage.field().await?;
-    field.fill(pending, |n| noop(n).queue(format!("q{}", n % QUEUES))).await?;
-    field.fold().await?;
+    field.site.fill(pending, |n| noop(n).queue(format!("q{}", n % QUEUES))).await?;
+    field.site.fold().await?;
     let mut times = Vec::with_capacity(LOOKS);
     for _ in 0..LOOKS {
         let began = Instant::now();
-        let queues = field.store().queues().await?;
+        let queues = field.site.store().queues().await?;
         times.push(millis(began.elapsed()));
         ensure!(queues.len() == QUEUES, "{} queues are shown", queues.len());
     }

@@ -9,11 +9,11 @@ use super::{bulk::rate, noop};
 use crate::{
     figure::{Bar, Sample, Unit},
     floor,
-    stage::Stage,
+    stage::{Site, Stage},
 };
 
 /// How many go in by each connection.
-const JOBS: usize = 1000;
+pub(super) const JOBS: usize = 1000;
 
 pub(super) async fn run(stage: &Stage, floor_first: bool) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
@@ -34,20 +34,25 @@ pub(super) async fn run(stage: &Stage, floor_first: bool) -> Result<Vec<Sample>>
 }
 
 async fn enqueue(stage: &Stage, connections: usize) -> Result<f64> {
-    let (field, each) = (stage.field_for(connections as u32).await?, stage.many(JOBS));
+    let field = stage.field_for(connections as u32).await?;
+    let rate = by(&field.site, connections, stage.many(JOBS)).await?;
+    field.clear().await?;
+    Ok(rate)
+}
+
+/// Jobs a second, by so many at a time, so many by each.
+pub(super) async fn by(site: &Site, many: usize, each: usize) -> Result<f64> {
     // Each has its connection before the clock starts.
-    try_join_all((0..connections).map(|n| field.queue.enqueue(noop(n)))).await?;
+    try_join_all((0..many).map(|n| site.queue.enqueue(noop(n)))).await?;
     let one = async || {
         for n in 0..each {
-            field.queue.enqueue(noop(n)).await?;
+            site.queue.enqueue(noop(n)).await?;
         }
         Ok::<_, anyhow::Error>(())
     };
     let began = Instant::now();
-    try_join_all((0..connections).map(|_| one())).await?;
-    let rate = rate(each * connections, began);
-    field.clear().await?;
-    Ok(rate)
+    try_join_all((0..many).map(|_| one())).await?;
+    Ok(rate(each * many, began))
 }
 
 async fn insert(stage: &Stage, connections: usize) -> Result<f64> {

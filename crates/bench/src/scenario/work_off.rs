@@ -11,10 +11,10 @@ use crate::{
     figure::{Bar, Sample, Unit},
     floor,
     labour::{Account, Order},
-    stage::{Field, Stage},
+    stage::{Field, Site, Stage},
 };
 
-const JOBS: usize = 50_000;
+pub(super) const JOBS: usize = 50_000;
 const MANY: usize = 1_000_000;
 /// As the floor of the claims is known: a hundred jobs a statement, on two connections.
 const BATCH: i64 = 100;
@@ -34,10 +34,10 @@ pub(super) async fn plain(stage: &Stage, floor_first: bool) -> Result<Vec<Sample
     let mut costs = Vec::new();
     for processes in [1, 2, 4] {
         let mut field = stage.field().await?;
-        field.fill(jobs, noop).await?;
+        field.site.fill(jobs, noop).await?;
         let before = floor::log_position(&mut field.sql).await?;
         let spent = stage.server_cpu();
-        let done = work_off(stage, &field, jobs, processes).await?;
+        let done = work_off(stage, &field.site, jobs, processes).await?;
         let spent = stage.server_cpu().zip(spent).map(|(after, before)| after.saturating_sub(before));
         let logged = floor::log_position(&mut field.sql).await? - before;
         if processes == 1 {
@@ -61,8 +61,8 @@ pub(super) async fn plain(stage: &Stage, floor_first: bool) -> Result<Vec<Sample
         samples.push((name, done.rate()));
     }
     let mut field = stage.field().await?;
-    field.fill(jobs, noop).await?;
-    let order = Order { slots: Some(100), ..order(&field) };
+    field.site.fill(jobs, noop).await?;
+    let order = Order { slots: Some(100), ..order(&field.site) };
     let wide = stage.labour().work_off(&order, 1).await?;
     costs.push(
         Sample::new("memory with 100 slots", Unit::Mebibytes, wide.memory as f64 / 1024.0).bar(Bar::AtMost(40.0)),
@@ -85,8 +85,8 @@ pub(super) async fn deep(stage: &Stage, plain_first: bool) -> Result<Vec<Sample>
     let (jobs, many) = (stage.many(JOBS), stage.many(MANY));
     beside_plain(stage, plain_first, "a million behind them", Some(Bar::Share(0.9)), async || {
         let field = stage.field().await?;
-        field.fill(many, noop).await?;
-        let order = Order { jobs: Some(jobs as u64), ..order(&field) };
+        field.site.fill(many, noop).await?;
+        let order = Order { jobs: Some(jobs as u64), ..order(&field.site) };
         let done = stage.labour().work_off(&order, 1).await?;
         ensure!(done.jobs >= jobs as u64, "of {jobs} jobs only {} were done", done.jobs);
         Ok((field, done))
@@ -117,8 +117,8 @@ pub(super) async fn cold(stage: &Stage) -> Result<Vec<Sample>> {
     let (jobs, many) = (stage.many(JOBS), stage.many(MANY));
     let mut field = stage.field().await?;
     floor::analyse_empty(&mut field.sql, &field.schema).await?;
-    field.fill(many, noop).await?;
-    let order = Order { jobs: Some(jobs as u64), ..order(&field) };
+    field.site.fill(many, noop).await?;
+    let order = Order { jobs: Some(jobs as u64), ..order(&field.site) };
     let first = stage.labour().work_off(&order, 1).await?;
     // Those in between.
     stage
@@ -131,8 +131,8 @@ pub(super) async fn cold(stage: &Stage) -> Result<Vec<Sample>> {
     Ok(vec![sample.against("later ones", later.rate()).bar(Bar::Share(0.9))])
 }
 
-fn order(field: &Field) -> Order {
-    Order { url: field.url.clone(), ..Order::default() }
+fn order(site: &Site) -> Order {
+    Order { url: site.url.clone(), ..Order::default() }
 }
 
 /// So many jobs that differ from the plain ones, and these beside them.
@@ -140,8 +140,8 @@ async fn other(stage: &Stage, plain_first: bool, name: &str, job: impl Fn(usize)
     let jobs = stage.many(JOBS);
     beside_plain(stage, plain_first, name, None, async || {
         let field = stage.field().await?;
-        field.fill(jobs, &job).await?;
-        let done = work_off(stage, &field, jobs, 1).await?;
+        field.site.fill(jobs, &job).await?;
+        let done = work_off(stage, &field.site, jobs, 1).await?;
         Ok((field, done))
     })
     .await
@@ -157,8 +157,8 @@ async fn beside_plain(
     let jobs = stage.many(JOBS);
     let usual = async || {
         let field = stage.field().await?;
-        field.fill(jobs, noop).await?;
-        let done = work_off(stage, &field, jobs, 1).await?;
+        field.site.fill(jobs, noop).await?;
+        let done = work_off(stage, &field.site, jobs, 1).await?;
         field.clear().await?;
         Ok::<_, anyhow::Error>(done.rate())
     };
@@ -177,10 +177,10 @@ async fn beside_plain(
 }
 
 /// Has so many processes do all that the field holds, and sees that the books balance.
-async fn work_off(stage: &Stage, field: &Field, jobs: usize, processes: usize) -> Result<Account> {
-    let done = stage.labour().work_off(&order(field), processes).await?;
+pub(super) async fn work_off(stage: &Stage, site: &Site, jobs: usize, processes: usize) -> Result<Account> {
+    let done = stage.labour().work_off(&order(site), processes).await?;
     ensure!(done.jobs == jobs as u64, "{jobs} jobs were put in, and the workers have done {}", done.jobs);
-    field.balance(jobs as u64).await?;
+    site.balance(jobs as u64).await?;
     Ok(done)
 }
 

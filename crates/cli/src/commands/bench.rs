@@ -24,8 +24,8 @@ use crate::{
 /// measures their production by mistake.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these scenarios: bulk, single, work-off, deep, lanes, keys, payloads, cold, churn, idle, probe, or long-churn,
-    /// which takes half an hour a round and is run by name only.
+    /// Only these scenarios: bulk, single, work-off, deep, lanes, keys, payloads, cold, churn, idle, probe, pooled, embedded,
+    /// or long-churn, which takes half an hour a round and is run by name only.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<Scenario>,
     /// How often each is run.
