@@ -58,6 +58,8 @@ pub(crate) struct Dispatcher {
     /// The registration, and its claimers that are not away with a call.
     boot: Option<BootId>,
     claimers: Vec<Box<dyn Claimer>>,
+    /// There are several of them.
+    side_by_side: bool,
     /// The claims under way.
     asked: Vec<Asked>,
     /// The number of the latest claim. It goes on over registrations, so that no key ever comes twice.
@@ -72,6 +74,8 @@ pub(crate) struct Dispatcher {
     doze: Doze,
     /// When to claim next if slots are free.
     poll_at: Instant,
+    /// The latest claim brought all that it asked for.
+    plenty: bool,
     /// Something became claimable since the latest claim was sent.
     woken: bool,
     /// Not before this time, after a failure.
@@ -141,6 +145,7 @@ impl Dispatcher {
             stopper,
             boot: None,
             claimers: Vec::new(),
+            side_by_side: false,
             asked: Vec::new(),
             claim: 0,
             registrations: 0,
@@ -150,6 +155,7 @@ impl Dispatcher {
             pace: Pace::new(),
             doze: Doze::default(),
             poll_at: Instant::now(),
+            plenty: false,
             woken: false,
             retry_at: None,
             suspects: None,

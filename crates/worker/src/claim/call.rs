@@ -163,7 +163,11 @@ impl Dispatcher {
         let (free, buffered) = (self.slots.free() as u32, self.slots.waiting() as u32);
         let turning = self.turning(now);
         let held = buffered + self.asked();
-        let room = self.pace.want(free, turning, held);
+        let mut room = self.pace.want(free, turning, held);
+        if self.plenty && self.side_by_side {
+            // No more than half to one of two, so that the other goes on whatever becomes of this one.
+            room = room.min(free.max(self.pace.buffer(turning).div_ceil(2)));
+        }
         match self.attempts_left() {
             Some(left) => room.min(left.saturating_sub(u64::from(held)).try_into().unwrap_or(u32::MAX)),
             None => room,
@@ -194,6 +198,7 @@ impl Dispatcher {
                 } else {
                     vec![store.claimer(boot, queues, aging)]
                 };
+                self.side_by_side = self.claimers.len() > 1;
                 self.poll_at = at;
                 self.hands.registered(boot, at);
                 self.enter(state);
@@ -298,7 +303,8 @@ impl Dispatcher {
                 let alone = want.alone && claimed.suspects;
                 self.doze.passes = !want.spares.is_empty();
                 let told = self.doze.looked(want.jobs, brought, claimed.asleep, now);
-                self.poll_at = if brought >= want.jobs as usize || alone && brought > 0 {
+                self.plenty = brought >= want.jobs as usize;
+                self.poll_at = if self.plenty || alone && brought > 0 {
                     now
                 } else {
                     let rest = self.pace.rest(brought > 0, poll, told);

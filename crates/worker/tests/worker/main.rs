@@ -14,3 +14,4 @@ mod program;
 mod options;
 mod signals;
 mod waking;
+mod two_claims;
