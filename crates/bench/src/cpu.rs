@@ -18,7 +18,9 @@ pub(crate) fn of_its_ended_children(process: u32) -> Option<Duration> {
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    processes.filter(|&process| Fields::of(process).is_some_and(|fields| fields.number(PPID) == u64::from(parent))).collect()
+    processes
+        .filter(|&process| Fields::of(process).is_some_and(|fields| fields.number(PPID) == u64::from(parent)))
+        .collect()
 }
 
 // Of /proc/PID/stat, counted from the one after the program's name.

@@ -35,7 +35,8 @@ impl Keeper {
         command.args(["-c", script, "keeper"]).args(args(folder.path()));
         if geteuid().is_root() {
             // Neither Postgres nor PgBouncer runs as root.
-            let (uid, gid) = somebody_else().with_context(|| format!("{what} does not run as root, and there is no other user"))?;
+            let (uid, gid) =
+                somebody_else().with_context(|| format!("{what} does not run as root, and there is no other user"))?;
             for path in [folder.path().to_owned(), folder.path().join("password")] {
                 chown(path, Some(uid), Some(gid))?;
             }

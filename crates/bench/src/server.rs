@@ -56,7 +56,8 @@ impl Server {
         if self.keeper.is_none() {
             return Ok(None);
         }
-        let Some(program) = find("pgbouncer", "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin") else {
+        let Some(program) = find("pgbouncer", "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+        else {
             return Ok(None);
         };
         let port = free_port()?;

@@ -121,8 +121,8 @@ impl Stage {
     /// The same, which the application reaches through a pooler.
     pub(crate) async fn field_through(&self, pooler: &Pooler, connections: u32) -> Result<Field> {
         let schema = self.schema();
-        let (straight, pooled) = (with_schema(self.server.url(), &schema), with_schema(&pooler.url, &schema));
-        let site = Site::make(&straight, &pooled, connections).await?;
+        let (straight, through) = (with_schema(self.server.url(), &schema), with_schema(&pooler.url, &schema));
+        let site = Site::make(&straight, &through, connections).await?;
         Ok(Field { site, schema, sql: self.connect().await? })
     }
 

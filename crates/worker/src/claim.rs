@@ -58,8 +58,8 @@ pub(crate) struct Dispatcher {
     /// The registration, and its claimers that are not away with a call.
     boot: Option<BootId>,
     claimers: Vec<Box<dyn Claimer>>,
-    /// There are several of them.
-    side_by_side: bool,
+    /// How many there are of them.
+    lines: usize,
     /// The claims under way.
     asked: Vec<Asked>,
     /// The number of the latest claim. It goes on over registrations, so that no key ever comes twice.
@@ -74,8 +74,6 @@ pub(crate) struct Dispatcher {
     doze: Doze,
     /// When to claim next if slots are free.
     poll_at: Instant,
-    /// The latest claim brought all that it asked for.
-    plenty: bool,
     /// Something became claimable since the latest claim was sent.
     woken: bool,
     /// Not before this time, after a failure.
@@ -110,6 +108,8 @@ struct Asked {
 /// What is known of the queues' being empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
+    /// The latest claim brought all that it asked for.
+    Plenty,
     /// There may be jobs.
     Something,
     /// The latest claim brought none, which proves nothing: time to ask.
@@ -145,7 +145,7 @@ impl Dispatcher {
             stopper,
             boot: None,
             claimers: Vec::new(),
-            side_by_side: false,
+            lines: 0,
             asked: Vec::new(),
             claim: 0,
             registrations: 0,
@@ -155,7 +155,6 @@ impl Dispatcher {
             pace: Pace::new(),
             doze: Doze::default(),
             poll_at: Instant::now(),
-            plenty: false,
             woken: false,
             retry_at: None,
             suspects: None,
@@ -381,9 +380,7 @@ impl Dispatcher {
         let Some(since) = self.slots.waiting_since() else { return };
         let over = self.phase != Phase::Running || self.state != WorkerState::Active;
         // A buffer that waits for a beat is not stalled by long jobs.
-        let stalled = now.duration_since(since) >= HOLD * 2
-            && self.slots.free() == 0
-            && self.named_by.is_none();
+        let stalled = now.duration_since(since) >= HOLD * 2 && self.slots.free() == 0 && self.named_by.is_none();
         if !over && !stalled {
             return;
         }

@@ -4,9 +4,8 @@
 //! what became of them. Most programs use the `headcount` crate, which re-exports this one.
 //!
 //! In reading order: [`Builder`] says what a worker is told, [`Handler`] what runs a job, `run` how one attempt ends,
-//! `claim` how jobs come in and outcomes go out, `waking` how it hears of
-//! them, `heartbeat` how others know that it lives, [`Stopper`] how it stops, [`ec2`] how it hears of its
-//! machine's end.
+//! `slots` what runs and what waits for it, `claim` how jobs come in and outcomes go out, `waking` how it hears of them,
+//! `heartbeat` how others know that it lives, [`Stopper`] how it stops, [`ec2`] how it hears of its machine's end.
 
 mod error;
 mod config;

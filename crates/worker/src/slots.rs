@@ -172,7 +172,11 @@ impl Slots {
     }
 
     /// Puts jobs behind those that wait, in this order.
-    pub(crate) fn take_in(&self, jobs: impl IntoIterator<Item = (ClaimedJob, watch::Sender<Option<Stop>>)>, held: bool) {
+    pub(crate) fn take_in(
+        &self,
+        jobs: impl IntoIterator<Item = (ClaimedJob, watch::Sender<Option<Stop>>)>,
+        held: bool,
+    ) {
         let since = Instant::now();
         let mut state = self.lock();
         state.held_back |= held;
@@ -273,7 +277,9 @@ impl Slots {
         state.held_back = false;
         drop(state);
         // Not under the lock: what is dropped reports.
-        running.values().for_each(|running| running.task.abort());
+        for running in running.values() {
+            running.task.abort();
+        }
     }
 
     /// Drops the handlers of all that runs, and waits until they are gone or the time is up.

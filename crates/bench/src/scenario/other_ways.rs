@@ -23,9 +23,9 @@ struct Found {
 
 /// Through PgBouncer, beside the straight way. Nothing where there is no PgBouncer, or the server is not the bench's own.
 pub(super) async fn pooled(stage: &Stage, straight_first: bool) -> Result<Vec<Sample>> {
-    let Some(pooler) = stage.pooler()? else { return Ok(Vec::new()) };
+    let Some(bouncer) = stage.pooler()? else { return Ok(Vec::new()) };
     let straight = async || measure(stage, async |connections| stage.field_for(connections).await).await;
-    let pooled = async || measure(stage, async |connections| stage.field_through(&pooler, connections).await).await;
+    let pooled = async || measure(stage, async |connections| stage.field_through(&bouncer, connections).await).await;
     let (straight, pooled) = if straight_first {
         let straight = straight().await?;
         (straight, pooled().await?)

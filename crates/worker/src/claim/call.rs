@@ -9,13 +9,7 @@ use headcount_queue::{
 };
 
 use super::{Asked, Dispatcher, Found, HOLD, jittered};
-use crate::{
-    Error,
-    drain::Phase,
-    hands::Place,
-    settle,
-    verbosity::tell,
-};
+use crate::{Error, drain::Phase, hands::Place, settle, verbosity::tell};
 
 /// Busy gates last for the length of a beat's statement.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
@@ -154,8 +148,7 @@ impl Dispatcher {
 
     /// A suspect that finds no empty process for long is made one: this worker lets its jobs end and claims no others.
     fn makes_room_for_a_suspect(&self) -> bool {
-        self.suspects.is_some_and(|(since, patience)| since.elapsed() > patience)
-            && !self.slots.is_empty()
+        self.suspects.is_some_and(|(since, patience)| since.elapsed() > patience) && !self.slots.is_empty()
     }
 
     /// How many jobs to ask for.
@@ -164,7 +157,7 @@ impl Dispatcher {
         let turning = self.turning(now);
         let held = buffered + self.asked();
         let mut room = self.pace.want(free, turning, held);
-        if self.plenty && self.side_by_side {
+        if self.found == Found::Plenty && self.lines > 1 {
             // No more than half to one of two, so that the other goes on whatever becomes of this one.
             room = room.min(free.max(self.pace.buffer(turning).div_ceil(2)));
         }
@@ -198,7 +191,7 @@ impl Dispatcher {
                 } else {
                     vec![store.claimer(boot, queues, aging)]
                 };
-                self.side_by_side = self.claimers.len() > 1;
+                self.lines = self.claimers.len();
                 self.poll_at = at;
                 self.hands.registered(boot, at);
                 self.enter(state);
@@ -303,15 +296,19 @@ impl Dispatcher {
                 let alone = want.alone && claimed.suspects;
                 self.doze.passes = !want.spares.is_empty();
                 let told = self.doze.looked(want.jobs, brought, claimed.asleep, now);
-                self.plenty = brought >= want.jobs as usize;
-                self.poll_at = if self.plenty || alone && brought > 0 {
+                let plenty = brought >= want.jobs as usize;
+                self.poll_at = if plenty || alone && brought > 0 {
                     now
                 } else {
                     let rest = self.pace.rest(brought > 0, poll, told);
                     // A claim that brought all it asked for found more than the others could take: that one goes on.
                     now + spread(if self.yields { rest.max(poll * YIELDS) } else { rest })
                 };
-                self.found = if brought == 0 { Found::Nothing } else { Found::Something };
+                self.found = match brought {
+                    0 => Found::Nothing,
+                    _ if plenty => Found::Plenty,
+                    _ => Found::Something,
+                };
             }
             Gate::Busy => self.poll_at = now + jittered(BUSY_PAUSE),
             Gate::Draining => {

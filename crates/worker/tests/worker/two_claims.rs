@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use headcount_queue::{
     Binding, BootId, JobId, Queue, Result,
     store::{
-        Beat, BeatAnswer, Claim, Claimed, Claimer, NewWorker, Settlement, Store, Token, Want, Wakes, WorkerState,
+        Beat, BeatAnswer, Claim, Claimed, Claimer, NewWorker, Settlement, Store, Token, Wakes, Want, WorkerState,
         faulty::{Call, Fault, Faulty, When},
     },
 };

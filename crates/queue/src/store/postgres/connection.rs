@@ -77,7 +77,14 @@ impl Connections {
     }
 
     fn with(way: Arc<Way>, timeout: Duration, size: u32) -> Self {
-        Self { way, timeout, size, free: Semaphore::new(size as usize), idle: Mutex::default(), conflicts: AtomicU64::new(0) }
+        Self {
+            way,
+            timeout,
+            size,
+            free: Semaphore::new(size as usize),
+            idle: Mutex::default(),
+            conflicts: AtomicU64::new(0),
+        }
     }
 
     /// One connection that nothing else uses, to the same database.
